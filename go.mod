@@ -1,0 +1,3 @@
+module plantao
+
+go 1.26
