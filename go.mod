@@ -1,3 +1,5 @@
 module plantao
 
 go 1.26
+
+require github.com/pulumi/pulumi/sdk/v3 v3.256.0
