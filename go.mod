@@ -2,4 +2,7 @@ module plantao
 
 go 1.26
 
-require github.com/pulumi/pulumi/sdk/v3 v3.256.0
+require (
+	github.com/pulumi/pulumi-docker/sdk/v4 v4.10.0
+	github.com/pulumi/pulumi/sdk/v3 v3.256.0
+)
