@@ -3,6 +3,7 @@ module plantao
 go 1.26
 
 require (
+	github.com/docker/docker v28.5.2+incompatible
 	github.com/pulumi/pulumi-docker/sdk/v4 v4.10.0
 	github.com/pulumi/pulumi-go-provider v1.5.0
 	github.com/pulumi/pulumi/sdk/v3 v3.256.0
