@@ -15,4 +15,5 @@ require (
 	github.com/pulumi/pulumi/sdk/v3 v3.256.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/spf13/cobra v1.10.2
+	golang.org/x/crypto v0.58.0
 )
