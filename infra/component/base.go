@@ -256,11 +256,7 @@ func (s Service) volumes() docker.ContainerVolumeArray {
 }
 
 func capabilities(add []string) *docker.ContainerCapabilitiesArgs {
-	c := &docker.ContainerCapabilitiesArgs{Drops: pulumi.StringArray{pulumi.String("ALL")}}
-	for _, a := range add {
-		c.Adds = append(c.Adds.(pulumi.StringArray), pulumi.String(a))
-	}
-	return c
+	return &docker.ContainerCapabilitiesArgs{Drops: pulumi.StringArray{pulumi.String("ALL")}, Adds: list(add)}
 }
 
 // envs are "KEY=value" in order, so that an unchanged map is an unchanged list.
