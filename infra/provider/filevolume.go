@@ -51,18 +51,10 @@ func (v *FileVolumeState) Annotate(a infer.Annotator) {
 	a.Describe(&v.Digest, "Digest of owners, paths and contents: 12 hex digits.")
 }
 
-// WireDependencies says what depends on what. The name and digest of a volume are no secrets although
-// they are computed from secrets: twelve hex digits of a hash over at least one random value.
-func (FileVolume) WireDependencies(f infer.FieldSelector, args *FileVolumeArgs, state *FileVolumeState) {
-	f.OutputField(&state.Prefix).DependsOn(f.InputField(&args.Prefix))
-	f.OutputField(&state.Files).DependsOn(f.InputField(&args.Files))
-	f.OutputField(&state.UID).DependsOn(f.InputField(&args.UID))
-	f.OutputField(&state.GID).DependsOn(f.InputField(&args.GID))
-	f.OutputField(&state.Image).DependsOn(f.InputField(&args.Image))
-	f.OutputField(&state.Labels).DependsOn(f.InputField(&args.Labels))
-	for _, o := range []any{&state.Name, &state.Digest} {
-		out := f.OutputField(o)
-		out.DependsOn(f.InputField(&args.Files).Computed(), f.InputField(&args.Prefix).Computed())
-		out.NeverSecret()
-	}
+// WireDependencies says what is secret: the files, and not the volume's name and digest, although they
+// are computed from them. They are twelve hex digits of a hash over at least one random value.
+func (FileVolume) WireDependencies(f infer.FieldSelector, _ *FileVolumeArgs, state *FileVolumeState) {
+	f.OutputField(&state.Files).AlwaysSecret()
+	f.OutputField(&state.Name).NeverSecret()
+	f.OutputField(&state.Digest).NeverSecret()
 }

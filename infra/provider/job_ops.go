@@ -1,11 +1,9 @@
 package provider
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -25,8 +23,8 @@ import (
 const (
 	defaultJobMemoryMB = 512
 	defaultJobTimeout  = 10 * time.Minute
-	// jobTail is how many lines of a failed job an error shows.
-	jobTail = 30
+	// jobTail is how many lines of each of a failed job's streams an error shows.
+	jobTail = 20
 )
 
 var (
@@ -178,53 +176,71 @@ func startAndWait(ctx context.Context, cli *client.Client, id string, a JobArgs,
 	if err := cli.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start job %s: %w", a.Name, explain(err))
 	}
-	tail := make(chan []string, 1)
+	tail := make(chan string, 1)
 	go func() { tail <- followJob(ctx, cli, id) }()
-	var code int64
 	select {
 	case res := <-waited:
-		code = res.StatusCode
+		last := <-tail
+		if res.StatusCode != 0 {
+			return fmt.Errorf("job %s ended with status %d; its last lines:\n%s", a.Name, res.StatusCode, last)
+		}
+		return nil
 	case err := <-waitErr:
-		lines := <-tail
+		last := <-tail
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return fmt.Errorf("job %s did not end within %s; its last lines:\n%s", a.Name, timeout, strings.Join(lines, "\n"))
+			return fmt.Errorf("job %s did not end within %s; its last lines:\n%s", a.Name, timeout, last)
 		}
 		return fmt.Errorf("wait for job %s: %w", a.Name, explain(err))
 	}
-	lines := <-tail
-	if code != 0 {
-		return fmt.Errorf("job %s ended with status %d; its last lines:\n%s", a.Name, code, strings.Join(lines, "\n"))
-	}
-	return nil
 }
 
 // followJob returns the last lines once the job's output ends. Jobs are our own programs and the
 // upstream's prepare commands, which do not print the secrets they read from files.
-func followJob(ctx context.Context, cli *client.Client, id string) []string {
+func followJob(ctx context.Context, cli *client.Client, id string) string {
 	logs, err := cli.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
 	if err != nil {
-		return []string{fmt.Sprintf("(no output: %v)", err)}
+		return fmt.Sprintf("(no output: %v)", err)
 	}
 	defer logs.Close()
-	pr, pw := io.Pipe()
-	go func() {
-		_, err := stdcopy.StdCopy(pw, pw, logs)
-		pw.CloseWithError(err)
-	}()
-	var lines []string
-	scanner := bufio.NewScanner(pr)
-	scanner.Buffer(make([]byte, 64<<10), 1<<20)
-	for scanner.Scan() {
-		line := strings.TrimRight(scanner.Text(), "\r")
-		p.GetLogger(ctx).InfoStatus(line)
-		lines = append(lines, line)
-		if len(lines) > jobTail {
-			lines = lines[1:]
-		}
+	show := p.GetLogger(ctx).InfoStatus
+	stdout, stderr := &tailWriter{show: show}, &tailWriter{show: show}
+	// The stream ends with the container; a cut one is what the caller's wait reports.
+	_, _ = stdcopy.StdCopy(stdout, stderr, logs)
+	return strings.Join(append(stdout.last(), stderr.last()...), "\n")
+}
+
+// tailWriter shows each line and keeps the last ones. Stdout and stderr have one each: the engine does not
+// keep their order, and a long stdout must not push the reason out.
+type tailWriter struct {
+	show  func(string)
+	lines []string
+	rest  string
+}
+
+func (w *tailWriter) Write(b []byte) (int, error) {
+	parts := strings.Split(w.rest+string(b), "\n")
+	w.rest = parts[len(parts)-1]
+	for _, line := range parts[:len(parts)-1] {
+		w.add(line)
 	}
-	// A line beyond the buffer must not block the job on a full pipe.
-	_, _ = io.Copy(io.Discard, pr)
-	return lines
+	return len(b), nil
+}
+
+func (w *tailWriter) add(line string) {
+	line = strings.TrimRight(line, "\r")
+	w.show(line)
+	w.lines = append(w.lines, line)
+	if len(w.lines) > jobTail {
+		w.lines = w.lines[1:]
+	}
+}
+
+func (w *tailWriter) last() []string {
+	if w.rest != "" {
+		w.add(w.rest)
+		w.rest = ""
+	}
+	return w.lines
 }
 
 func removeContainer(ctx context.Context, cli *client.Client, name string) error {

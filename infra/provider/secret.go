@@ -44,3 +44,9 @@ func (s *SecretState) Annotate(a infer.Annotator) {
 	a.Describe(&s.Value, "The secret value.")
 	a.Describe(&s.BcryptHash, "bcrypt hash of the value; empty unless asked for.")
 }
+
+// WireDependencies marks the drawn values secret for every caller, also one without our SDK.
+func (Secret) WireDependencies(f infer.FieldSelector, _ *SecretArgs, state *SecretState) {
+	f.OutputField(&state.Value).AlwaysSecret()
+	f.OutputField(&state.BcryptHash).AlwaysSecret()
+}
