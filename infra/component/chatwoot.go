@@ -72,7 +72,8 @@ func chatwootEnv(args ChatwootArgs, base pulumi.StringOutput, keys map[string]pu
 		"POSTGRES_HOST": pulumi.String("postgres"), "POSTGRES_PORT": pulumi.String("5432"),
 		"POSTGRES_DATABASE": pulumi.String("chatwoot"), "POSTGRES_USERNAME": pulumi.String("chatwoot"),
 		"POSTGRES_PASSWORD": args.Postgres.Password["chatwoot"],
-		"REDIS_URL":         pulumi.String("redis://chatwoot@redis:6379/1"),
+		// A user alone in the URL is taken for the password by upstream's client: both, or it is the default user.
+		"REDIS_URL":         pulumi.Sprintf("redis://chatwoot:%s@redis:6379/1", args.Redis.Password["chatwoot"]),
 		"REDIS_PASSWORD":    args.Redis.Password["chatwoot"],
 		// The router's address is private: without this Chatwoot refuses to call its webhook.
 		"SAFE_FETCH_ALLOW_PRIVATE_NETWORK": pulumi.String("true"),

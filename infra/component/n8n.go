@@ -79,7 +79,7 @@ func (n *N8n) main(ctx *pulumi.Context, b *Base, args N8nArgs, owner *plantao.Se
 	}
 	return b.Run(ctx, n, Service{
 		Service: "n8n", Component: "n8n", Image: "n8n",
-		Env:   n8nEnv(args),
+		Env:   n8nEnv(args, b.Images.Lab()),
 		Files: files,
 		Mounts: []Mount{
 			{Volume: home.Name, Path: "/home/node/.n8n"},
@@ -90,14 +90,14 @@ func (n *N8n) main(ctx *pulumi.Context, b *Base, args N8nArgs, owner *plantao.Se
 		Aliases:  []string{"n8n"},
 		MemoryMB: 1280,
 		Tmpfs:    map[string]string{"/tmp": "rw,noexec,nosuid"},
-		Health:   Health{Test: []string{"wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5678/healthz/readiness"}, StartSeconds: 240},
+		Health:   Health{Test: []string{"wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5678/healthz/readiness"}, StartSeconds: 300},
 		// Longer than N8N_GRACEFUL_SHUTDOWN_TIMEOUT, which is 30 s.
 		StopSeconds: 45,
 		URL:         args.URL,
 	}, pulumi.DependsOn([]pulumi.Resource{args.Postgres.Ready, args.Redis.Ready}))
 }
 
-func n8nEnv(args N8nArgs) map[string]pulumi.StringInput {
+func n8nEnv(args N8nArgs, lab bool) map[string]pulumi.StringInput {
 	plain := map[string]string{
 		"DB_TYPE": "postgresdb", "DB_POSTGRESDB_HOST": "postgres", "DB_POSTGRESDB_PORT": "5432",
 		"DB_POSTGRESDB_DATABASE": "n8n", "DB_POSTGRESDB_USER": "n8n",
@@ -129,8 +129,11 @@ func n8nEnv(args N8nArgs) map[string]pulumi.StringInput {
 		// Upstream's announced defaults, set so that the start logs no deprecation.
 		"N8N_COMPRESSION_NODE_MAX_DECOMPRESSED_SIZE_BYTES": "268435456",
 		"N8N_COMPRESSION_NODE_MAX_ZIP_ENTRIES":             "1000",
-		// Asks a host on the internet at every start, and fails loudly without one.
-		"N8N_DISABLED_MODULES": "mcp-registry",
+	}
+	if lab {
+		// Asks a host on the internet at every start, and fails loudly without one. Not set elsewhere: a
+		// release that does not know the name refuses to start.
+		plain["N8N_DISABLED_MODULES"] = "mcp-registry"
 	}
 	out := map[string]pulumi.StringInput{}
 	for k, v := range plain {
@@ -152,7 +155,8 @@ func (n *N8n) runner(ctx *pulumi.Context, b *Base, args N8nArgs, token pulumi.St
 		Env: map[string]pulumi.StringInput{
 			"N8N_RUNNERS_TASK_BROKER_URI":       pulumi.String("http://n8n:5679"),
 			"N8N_RUNNERS_AUTH_TOKEN_FILE":       pulumi.String(FilesAt + "/runners-token"),
-			"N8N_RUNNERS_AUTO_SHUTDOWN_TIMEOUT": pulumi.String("15"),
+			// 0: never. A runner that must start first delays a customer's answer by 10 s and more.
+			"N8N_RUNNERS_AUTO_SHUTDOWN_TIMEOUT": pulumi.String("0"),
 			"N8N_RUNNERS_TASK_TIMEOUT":          pulumi.String("60"),
 			"N8N_RUNNERS_MAX_CONCURRENCY":       pulumi.String("5"),
 			"GENERIC_TIMEZONE":                  pulumi.String(args.Timezone),
