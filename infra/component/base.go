@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -73,7 +74,7 @@ type Service struct {
 	Writable bool
 	// Tmpfs maps a path to mount options.
 	Tmpfs map[string]string
-	// CapAdd are capabilities given back after all were dropped.
+	// CapAdd are capabilities given back after all were dropped, as the engine spells them ("CAP_…").
 	CapAdd []string
 	// Health is required.
 	Health Health
@@ -98,14 +99,16 @@ func (b *Base) Run(ctx *pulumi.Context, parent pulumi.Resource, s Service, opts 
 		return nil, err
 	}
 	args := &docker.ContainerArgs{
-		Name:         pulumi.String(b.Name(s.Service)),
-		Image:        pulumi.String(image),
-		Hostname:     pulumi.String(s.Service),
-		Entrypoints:  list(s.Entrypoint),
-		Command:      list(s.Command),
-		Envs:         envs(s.Env),
-		Labels:       b.containerLabels(s),
-		Memory:       pulumi.Int(s.MemoryMB),
+		Name:        pulumi.String(b.Name(s.Service)),
+		Image:       pulumi.String(image),
+		Hostname:    pulumi.String(s.Service),
+		Entrypoints: list(s.Entrypoint),
+		Command:     list(s.Command),
+		Envs:        envs(s.Env),
+		Labels:      b.containerLabels(s),
+		Memory:      pulumi.Int(s.MemoryMB),
+		// The engine's own rule, spelled out: as much swap again as memory. Left out, refresh calls it drift.
+		MemorySwap:   pulumi.Int(2 * s.MemoryMB),
 		Restart:      pulumi.String("unless-stopped"),
 		SecurityOpts: pulumi.StringArray{pulumi.String("no-new-privileges:true")},
 		Capabilities: capabilities(s.CapAdd),
@@ -120,7 +123,7 @@ func (b *Base) Run(ctx *pulumi.Context, parent pulumi.Resource, s Service, opts 
 			Interval:    pulumi.String("5s"),
 			Timeout:     pulumi.String("5s"),
 			Retries:     pulumi.Int(12),
-			StartPeriod: pulumi.String(fmt.Sprintf("%ds", s.Health.StartSeconds)),
+			StartPeriod: pulumi.String((time.Duration(s.Health.StartSeconds) * time.Second).String()),
 		},
 		// The engine waits until the container is healthy: that is the start order.
 		Wait:        pulumi.Bool(true),
@@ -145,6 +148,8 @@ func (b *Base) Run(ctx *pulumi.Context, parent pulumi.Resource, s Service, opts 
 		pulumi.Parent(parent),
 		// Names are fixed, so the old one must go before the new one comes.
 		pulumi.DeleteBeforeReplace(true),
+		// The Docker provider takes these for changes in place and then does nothing.
+		pulumi.ReplaceOnChanges([]string{"healthcheck", "tmpfs"}),
 		pulumi.DependsOn(b.Images.resources(s.Image)),
 	}, opts...)
 	return docker.NewContainer(ctx, "container-"+s.Service, args, opts...)

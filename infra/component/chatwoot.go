@@ -73,8 +73,8 @@ func chatwootEnv(args ChatwootArgs, base pulumi.StringOutput, keys map[string]pu
 		"POSTGRES_DATABASE": pulumi.String("chatwoot"), "POSTGRES_USERNAME": pulumi.String("chatwoot"),
 		"POSTGRES_PASSWORD": args.Postgres.Password["chatwoot"],
 		// A user alone in the URL is taken for the password by upstream's client: both, or it is the default user.
-		"REDIS_URL":         pulumi.Sprintf("redis://chatwoot:%s@redis:6379/1", args.Redis.Password["chatwoot"]),
-		"REDIS_PASSWORD":    args.Redis.Password["chatwoot"],
+		"REDIS_URL":      pulumi.Sprintf("redis://chatwoot:%s@redis:6379/1", args.Redis.Password["chatwoot"]),
+		"REDIS_PASSWORD": args.Redis.Password["chatwoot"],
 		// The router's address is private: without this Chatwoot refuses to call its webhook.
 		"SAFE_FETCH_ALLOW_PRIVATE_NETWORK": pulumi.String("true"),
 		"ACTIVE_STORAGE_SERVICE":           pulumi.String("local"),
@@ -144,7 +144,8 @@ func (c *Chatwoot) run(ctx *pulumi.Context, b *Base, args ChatwootArgs, env pulu
 	worker.Service = "chatwoot-worker"
 	worker.Entrypoint = sourced("chatwoot.env", "bundle exec sidekiq -C config/sidekiq.yml")
 	worker.Zones, worker.Aliases, worker.URL = []string{App, Data}, nil, ""
-	worker.Health = Health{Test: []string{"sh", "-c", "grep -lq sidekiq /proc/[0-9]*/cmdline"}, StartSeconds: 120}
+	// The brackets keep grep from finding its own command line.
+	worker.Health = Health{Test: []string{"sh", "-c", "grep -lq '[s]idekiq' /proc/[0-9]*/cmdline"}, StartSeconds: 120}
 	// Sidekiq gives running jobs 25 s at the end.
 	worker.StopSeconds = 40
 	for _, s := range []Service{web, worker} {

@@ -54,7 +54,7 @@ func NewIngress(ctx *pulumi.Context, b *Base, args IngressArgs, opts ...pulumi.R
 		MemoryMB: 128,
 		Tmpfs:    map[string]string{"/config": "rw,noexec,nosuid", "/tmp": "rw,noexec,nosuid"},
 		// Upstream's binary carries this file capability and does not start without it.
-		CapAdd:       []string{"NET_BIND_SERVICE"},
+		CapAdd:       []string{"CAP_NET_BIND_SERVICE"},
 		Health:       Health{Test: []string{"wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/healthz"}, StartSeconds: 20},
 		PublishLocal: 8080, LocalPort: args.Port,
 	}, pulumi.DependsOn(args.After))

@@ -153,8 +153,8 @@ func (n *N8n) runner(ctx *pulumi.Context, b *Base, args N8nArgs, token pulumi.St
 		// The image's entrypoint is the launcher; the word names which runners it may start.
 		Command: []string{"javascript"},
 		Env: map[string]pulumi.StringInput{
-			"N8N_RUNNERS_TASK_BROKER_URI":       pulumi.String("http://n8n:5679"),
-			"N8N_RUNNERS_AUTH_TOKEN_FILE":       pulumi.String(FilesAt + "/runners-token"),
+			"N8N_RUNNERS_TASK_BROKER_URI": pulumi.String("http://n8n:5679"),
+			"N8N_RUNNERS_AUTH_TOKEN_FILE": pulumi.String(FilesAt + "/runners-token"),
 			// 0: never. A runner that must start first delays a customer's answer by 10 s and more.
 			"N8N_RUNNERS_AUTO_SHUTDOWN_TIMEOUT": pulumi.String("0"),
 			"N8N_RUNNERS_TASK_TIMEOUT":          pulumi.String("60"),
