@@ -1,7 +1,6 @@
 package component
 
 import (
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,15 +11,13 @@ import (
 
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-	"gopkg.in/yaml.v3"
+
+	"plantao/infra/upstream"
 )
 
 // ManifestPath is where `make images` writes, relative to the project's root, where images come from
 // and which it built.
 const ManifestPath = ".plantao/images.json"
-
-//go:embed images.lock.yaml
-var lockYAML []byte
 
 // Manifest is the content of ManifestPath.
 type Manifest struct {
@@ -28,14 +25,6 @@ type Manifest struct {
 	Source string `json:"source"`
 	// Images built here by key; with source registry only "router".
 	Images map[string]string `json:"images"`
-}
-
-// Locked is one entry of images.lock.yaml.
-type Locked struct {
-	// Ref is what was asked ("redis:8.6.3-alpine"); an entry for another ref than versions.yaml's is stale.
-	Ref string `yaml:"ref"`
-	// Digest of the multi-platform index, "sha256:…".
-	Digest string `yaml:"digest"`
 }
 
 // Images are the references a stack runs.
@@ -87,11 +76,11 @@ func readManifest(path string) (Manifest, error) {
 
 // addUpstream adds the pinned upstream references, with the digest where the lock file has one.
 func addUpstream(refs map[string]string) error {
-	versions, err := Versions()
+	versions, err := upstream.Versions()
 	if err != nil {
 		return err
 	}
-	locked, err := Lock()
+	locked, err := upstream.Lock()
 	if err != nil {
 		return err
 	}
@@ -102,15 +91,6 @@ func addUpstream(refs map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// Lock is images.lock.yaml by key; empty until a registry could be asked.
-func Lock() (map[string]Locked, error) {
-	var m map[string]Locked
-	if err := yaml.Unmarshal(lockYAML, &m); err != nil {
-		return nil, fmt.Errorf("read images.lock.yaml: %w", err)
-	}
-	return m, nil
 }
 
 // Lab reports whether the images are the lab's, with stand-ins for what cannot be had.

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"plantao/infra/component"
+	"plantao/infra/upstream"
 )
 
 // recorded is one resource as the program asked for it.
@@ -61,7 +62,7 @@ func record(t *testing.T, source string) []recorded {
 	root := t.TempDir()
 	manifest := component.Manifest{Source: source, Images: map[string]string{"router": "plantao/router:0123456789abcdef"}}
 	if source == "lab" {
-		versions, err := component.Versions()
+		versions, err := upstream.Versions()
 		require.NoError(t, err)
 		for key := range versions {
 			manifest.Images[key] = "plantao-lab/" + key + ":0123456789abcdef"
@@ -320,9 +321,9 @@ func fails(check func(require.TestingT)) bool {
 }
 
 func TestVersionsAreSafe(t *testing.T) {
-	versions, err := component.Versions()
+	versions, err := upstream.Versions()
 	require.NoError(t, err)
-	table, err := component.SafeVersions()
+	table, err := upstream.SafeVersions()
 	require.NoError(t, err)
 	checked := map[string]bool{}
 	for _, s := range table {
@@ -341,7 +342,7 @@ func TestVersionsAreSafe(t *testing.T) {
 }
 
 func TestSafeVersionsRefuse(t *testing.T) {
-	table, err := component.SafeVersions()
+	table, err := upstream.SafeVersions()
 	require.NoError(t, err)
 	for _, bad := range []struct{ component, version string }{
 		{"n8n", "2.41.3"}, {"n8n", "2.42.0"}, {"n8n", "2.39.10"}, {"chatwoot", "4.15.1"}, {"redis", "8.6.2"},

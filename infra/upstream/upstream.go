@@ -1,4 +1,7 @@
-package component
+// Package upstream says which releases of others' software a stack runs, which releases are safe, and
+// which digests stand behind the tags. It is data and its reading, a leaf: the program, the policies and
+// the operator's CLI all ask here.
+package upstream
 
 import (
 	_ "embed"
@@ -14,6 +17,9 @@ var versionsYAML []byte
 
 //go:embed safe_versions.yaml
 var safeVersionsYAML []byte
+
+//go:embed images.lock.yaml
+var lockYAML []byte
 
 // Version is one upstream image as pinned in versions.yaml.
 type Version struct {
@@ -75,4 +81,21 @@ func SafeVersions() ([]SafeVersion, error) {
 		return nil, fmt.Errorf("read safe_versions.yaml: %w", err)
 	}
 	return s, nil
+}
+
+// Locked is one entry of images.lock.yaml.
+type Locked struct {
+	// Ref is what was asked ("redis:8.6.3-alpine"); an entry for another ref than versions.yaml's is stale.
+	Ref string `yaml:"ref"`
+	// Digest of the multi-platform index, "sha256:…".
+	Digest string `yaml:"digest"`
+}
+
+// Lock is images.lock.yaml by key; empty until a registry could be asked.
+func Lock() (map[string]Locked, error) {
+	var m map[string]Locked
+	if err := yaml.Unmarshal(lockYAML, &m); err != nil {
+		return nil, fmt.Errorf("read images.lock.yaml: %w", err)
+	}
+	return m, nil
 }
