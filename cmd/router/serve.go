@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"plantao/runtime/conversation"
+	"plantao/runtime/dispatch"
+	"plantao/runtime/evolution"
+	"plantao/runtime/gate"
+	"plantao/runtime/ingest"
+	"plantao/runtime/n8n"
+	"plantao/runtime/postgres"
+	"plantao/runtime/redis"
+	"plantao/runtime/routing"
+	"plantao/runtime/server"
+)
+
+// httpShutdownTimeout bounds the webhooks that are being stored when the server closes.
+const httpShutdownTimeout = 10 * time.Second
+
+func serveCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the router", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadServe(o.sources())
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, o.logger(c.LogLevel).With("instance", c.InstanceName))
+		},
+	}
+	cmd.Flags().StringVar(&o.listen, "listen", "", "address to listen on, as :8080")
+	cmd.Flags().StringVar(&o.instanceName, "instance-name", "", "slot of this replica, as router-1")
+	return cmd
+}
+
+// router is everything `router serve` runs, wired by hand.
+type router struct {
+	log        *slog.Logger
+	store      *postgres.Store
+	waker      *redis.Waker // nil without Redis
+	sender     *evolution.Client
+	flow       *n8n.FlowClient
+	process    conversation.Process
+	dispatcher *dispatch.Dispatcher
+	readBack   *gate.ReadBack
+	server     *server.Server
+}
+
+func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
+	key, err := conversation.NewTurnKey([]byte(c.Turn.Key.Reveal()))
+	if err != nil {
+		return nil, err
+	}
+	r := &router{log: log, process: conversation.Process{Instance: c.InstanceName, Boot: uuid.NewString()}}
+	if r.store, err = postgres.Open(c.Database.postgres(c.InstanceName)); err != nil {
+		return nil, err
+	}
+	if c.Redis.URL != "" {
+		r.waker, err = redis.Open(redis.Config{
+			URL: c.Redis.URL, Password: c.Redis.Password.Reveal(), Self: r.process.Boot, Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	r.sender = evolution.NewClient(evolution.ClientConfig{
+		URL: c.Evolution.URL, APIKey: c.Evolution.APIKey.Reveal(), Timeout: c.Evolution.Timeout,
+	})
+	r.flow = n8n.NewFlowClient(n8n.FlowConfig{URL: c.N8N.URL, Token: c.N8N.Token.Reveal()})
+
+	metrics := server.NewMetrics(version, r.openRows, func() bool { return r.waker != nil && r.waker.Up() })
+	r.dispatcher = dispatch.New(dispatch.Config{
+		Store: r.store, Flow: r.flow, Router: routing.ChannelFlow{},
+		Gate: gate.New(gate.Config{
+			Store: r.store, Sender: r.sender, Process: r.process, Lease: c.Turn.Lease, Observer: metrics, Logger: log,
+		}),
+		Process: r.process, Key: key, Lease: c.Turn.Lease, Deadline: c.Turn.Deadline, Poll: c.Turn.Poll,
+		MaxRunning: c.Turn.MaxRunning, Grace: c.ShutdownGrace, Observer: metrics, Logger: log,
+	})
+	r.readBack = gate.NewReadBack(gate.ReadBackConfig{
+		Store: r.store, Sender: r.sender, Every: c.Turn.Poll, Wake: func() { r.dispatcher.Wake("local") },
+		Observer: metrics, Logger: log,
+	})
+	r.server = server.New(server.Config{
+		Ingest: ingest.New(ingest.Config{
+			Store: r.store, Decode: evolution.Decode, Window: conversation.Window{Quiet: c.Turn.Quiet, Cap: c.Turn.Cap},
+			Wake: r.wake, Observer: metrics, Logger: log,
+		}),
+		SecretHeader: evolution.SecretHeader, MaxBodyBytes: c.Hooks.MaxBodyBytes,
+		Checks: []server.Check{
+			{Name: "database", Test: r.store.Ping},
+			{Name: "schema", Test: r.store.CheckSchema},
+		},
+		Metrics: metrics, Logger: log,
+	})
+	return r, nil
+}
+
+// wake tells this process first and the others as soon as Redis does.
+func (r *router) wake() {
+	r.dispatcher.Wake("local")
+	if r.waker != nil {
+		r.waker.Wake()
+	}
+}
+
+func (r *router) openRows(ctx context.Context) (server.OpenRows, error) {
+	st, err := r.store.Stats(ctx)
+	return server.OpenRows{Pending: st.Pending, OldestPending: st.OldestPending, Turns: st.Turns, Parts: st.Parts}, err
+}
+
+// serve runs until ctx ends, which is a clean shutdown, or something makes it impossible to go on.
+func serve(ctx context.Context, c serveConfig, log *slog.Logger) error {
+	r, err := newRouter(c, log)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %q: %w; is another router running, or is the port taken?", c.Listen, err)
+	}
+	httpServer := r.server.HTTP()
+	serving := make(chan error, 1)
+	go func() { serving <- httpServer.Serve(listener) }()
+	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version, "boot", r.process.Boot)
+
+	err = r.start(ctx)
+	if err == nil {
+		err = r.work(ctx, serving)
+	}
+	// Hooks are served until the turns are through: what they store, another replica or the next start takes up.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpShutdownTimeout)
+	defer cancel()
+	if shutErr := httpServer.Shutdown(closing); shutErr != nil && err == nil {
+		err = fmt.Errorf("close http server: %w", shutErr)
+	}
+	log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// start waits for the database, checks the schema and takes the instance's slot. Until then hooks get 503: a webhook must
+// not be written to tables of another version.
+func (r *router) start(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		err := r.store.CheckSchema(ctx)
+		if errors.Is(err, postgres.ErrSchema) {
+			return err // waiting does not help
+		}
+		if err == nil {
+			err = r.store.Boot(ctx, r.process)
+		}
+		if err == nil {
+			break
+		}
+		if attempt == 1 && ctx.Err() == nil {
+			r.log.ErrorContext(ctx, "database not reachable yet; webhooks are refused with 503 until it is", "err", err)
+		}
+		if !conversation.Pause(ctx, conversation.Backoff(attempt, 100*time.Millisecond, 2*time.Second)) {
+			return nil
+		}
+	}
+	trimFootprint()
+	r.server.Open()
+	r.log.InfoContext(ctx, "ready")
+	return nil
+}
+
+// work runs the background loops until ctx ends, the slot is lost or the HTTP server fails.
+func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	var loops sync.WaitGroup
+	loops.Go(func() { r.dispatcher.Run(working) })
+	loops.Go(func() { r.readBack.Run(working) })
+	if r.waker != nil {
+		loops.Go(func() { r.waker.Run(working, func() { r.dispatcher.Wake("redis") }) })
+	}
+	select {
+	case <-ctx.Done():
+		r.log.InfoContext(ctx, "shutting down: no new turns, running ones finish or are handed back")
+	case <-r.dispatcher.Superseded():
+		err = fmt.Errorf("instance name %q: %w", r.process.Instance, conversation.ErrSuperseded)
+	case serveErr := <-serving:
+		if !errors.Is(serveErr, http.ErrServerClosed) {
+			err = fmt.Errorf("serve http: %w", serveErr)
+		}
+	}
+	r.server.Drain()
+	stop()
+	loops.Wait()
+	return err
+}
+
+func (r *router) close() {
+	r.sender.Close()
+	r.flow.Close()
+	if r.waker != nil {
+		if err := r.waker.Close(); err != nil {
+			r.log.Debug("redis not closed cleanly", "err", err)
+		}
+	}
+	r.store.Close()
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"plantao/runtime/chatwoot"
+	"plantao/runtime/conversation"
+	"plantao/runtime/evolution"
+	"plantao/runtime/n8n"
+	"plantao/runtime/postgres"
+)
+
+func wireCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "wire", Short: "Write the channels and set Evolution, Chatwoot and n8n up for them", Args: cobra.NoArgs,
+		Long: "Write the channels into the database and set Evolution, Chatwoot and n8n up for them. What is as it should\n" +
+			"be is left alone, so running it again changes nothing and says so. Needs a configuration of its own, with\n" +
+			"secrets the serving router never has.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s := o.sources()
+			c, err := loadWire(s)
+			if err != nil {
+				return err
+			}
+			w := wiring{c: c, log: o.logger(c.LogLevel)}
+			if err := w.run(cmd.Context()); err != nil {
+				return err
+			}
+			for _, line := range w.lines {
+				fmt.Fprintln(o.stdout, line)
+			}
+			if !w.changed {
+				fmt.Fprintln(o.stdout, "nothing changed")
+			}
+			return nil
+		},
+	}
+}
+
+// wiring is one run of `router wire`.
+type wiring struct {
+	c       wireConfig
+	log     *slog.Logger
+	lines   []string
+	changed bool
+}
+
+func (w *wiring) note(changed bool, format string, args ...any) {
+	w.changed = w.changed || changed
+	w.lines = append(w.lines, fmt.Sprintf(format, args...))
+}
+
+// run works in the order of dependence: flows answer before webhooks come in.
+func (w *wiring) run(ctx context.Context) error {
+	if err := w.channels(ctx); err != nil {
+		return err
+	}
+	if w.c.N8N.URL != "" {
+		if err := w.waitFor(ctx, "n8n", w.flows); err != nil {
+			return fmt.Errorf("wire n8n: %w", err)
+		}
+	}
+	if w.c.Chatwoot.URL != "" {
+		if err := w.waitFor(ctx, "chatwoot", w.inbox); err != nil {
+			return fmt.Errorf("wire chatwoot: %w", err)
+		}
+	}
+	if err := w.waitFor(ctx, "evolution", w.instances); err != nil {
+		return fmt.Errorf("wire evolution: %w", err)
+	}
+	return nil
+}
+
+func (w *wiring) channels(ctx context.Context) error {
+	store, err := postgres.Open(w.c.Database.postgres("router-wire"))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	err = w.waitFor(ctx, "database", func(ctx context.Context) error {
+		err := store.CheckSchema(ctx)
+		if err == nil || errors.Is(err, postgres.ErrSchema) {
+			return err
+		}
+		return errors.Join(errNotReady, err)
+	})
+	if err != nil {
+		return err
+	}
+	for _, ch := range w.c.Channels {
+		done, err := store.UpsertChannel(ctx, postgres.ChannelRow{
+			Channel: conversation.Channel{
+				Name: ch.Name, Tenant: conversation.DefaultTenant, Flow: ch.Flow,
+				HookSecretSHA256: sha256.Sum256([]byte(ch.HookSecret.Reveal())),
+			},
+			Integration: ch.Integration, Number: ch.Number,
+		})
+		if err != nil {
+			return err
+		}
+		w.note(done != "unchanged", "channel %s: %s", ch.Name, done)
+	}
+	return nil
+}
+
+func (w *wiring) flows(ctx context.Context) error {
+	result, err := n8n.Install(ctx, n8n.InstallConfig{
+		URL: w.c.N8N.URL, OwnerEmail: w.c.N8N.OwnerEmail, OwnerPassword: w.c.N8N.OwnerPassword.Reveal(),
+		FlowToken: w.c.N8N.FlowToken.Reveal(), Workflows: os.DirFS(w.c.N8N.WorkflowsDir), Logger: w.log,
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range result.Workflows {
+		w.note(f.Changed, "flow %s: %s", f.Name, changedWord(f.Changed))
+	}
+	return nil
+}
+
+func (w *wiring) inbox(ctx context.Context) error {
+	c := w.c.Chatwoot
+	name := c.InboxName
+	if name == "" {
+		name = w.c.Channels[0].Name
+	}
+	box, err := chatwoot.EnsureInbox(ctx, chatwoot.InboxConfig{
+		URL: c.URL, Email: c.AdminEmail, Password: chatwoot.Secret(c.AdminPassword.Reveal()), AccountName: c.AccountName,
+		InboxName: name, WebhookURL: c.WebhookURL, Logger: w.log,
+	})
+	if err != nil {
+		return err
+	}
+	w.note(box.Changed, "inbox %s: %s", name, changedWord(box.Changed))
+	return nil
+}
+
+func (w *wiring) instances(ctx context.Context) error {
+	client := evolution.NewClient(evolution.ClientConfig{
+		URL: w.c.Evolution.URL, APIKey: w.c.Evolution.APIKey.Reveal(), Timeout: w.c.Evolution.Timeout,
+	})
+	defer client.Close()
+	for _, ch := range w.c.Channels {
+		changed, err := client.EnsureInstance(ctx, evolution.InstanceConfig{
+			Name: ch.Name, Integration: ch.Integration, Number: ch.Number, HookURL: ch.HookURL,
+			HookSecret: ch.HookSecret.Reveal(),
+		})
+		if err != nil {
+			return err
+		}
+		word := "unchanged"
+		if len(changed) > 0 {
+			word = "set " + strings.Join(changed, ", ")
+		}
+		w.note(len(changed) > 0, "evolution instance %s: %s", ch.Name, word)
+	}
+	return nil
+}
+
+func changedWord(changed bool) string {
+	if changed {
+		return "changed"
+	}
+	return "unchanged"
+}
+
+// errNotReady marks an error that waiting may cure.
+var errNotReady = errors.New("not ready")
+
+// waitFor repeats a step as long as the neighbour does not answer at all, or says that it is not ready. A refusal is final.
+func (w *wiring) waitFor(ctx context.Context, what string, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, w.c.Wait)
+	defer cancel()
+	lines := len(w.lines)
+	for attempt := 1; ; attempt++ {
+		err := step(ctx)
+		if err == nil || !notReady(err) {
+			return err
+		}
+		if attempt == 1 {
+			w.log.InfoContext(ctx, "waiting for "+what, "err", err)
+		}
+		if !conversation.Pause(ctx, conversation.Backoff(attempt, 200*time.Millisecond, 3*time.Second)) {
+			return fmt.Errorf("%s did not get ready within %s: %w", what, w.c.Wait, err)
+		}
+		w.lines = w.lines[:lines] // the next try tells it all again; that something changed is kept
+	}
+}
+
+func notReady(err error) bool {
+	var (
+		ue *url.Error
+		oe interface{ Timeout() bool }
+		se *evolution.StatusError
+	)
+	if errors.As(err, &se) {
+		return se.Status == http.StatusBadGateway || se.Status == http.StatusServiceUnavailable
+	}
+	return errors.Is(err, errNotReady) || errors.As(err, &ue) || errors.As(err, &oe)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"plantao/runtime/postgres/postgrestest"
+)
+
+// instances is the part of Evolution that `router wire` talks to.
+type instances struct {
+	mu       sync.Mutex
+	created  map[string]map[string]any
+	settings map[string]map[string]any
+	webhook  map[string]map[string]any
+	writes   []string
+}
+
+func (e *instances) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r.Header.Get("apikey") != testAPIKey {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	var body map[string]any
+	if r.Method == http.MethodPost {
+		e.writes = append(e.writes, r.URL.Path)
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+	}
+	answer := func(status int, v any) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	switch r.URL.Path {
+	case "/instance/fetchInstances":
+		name := r.URL.Query().Get("instanceName")
+		if e.created[name] == nil {
+			answer(http.StatusNotFound, nil)
+			return
+		}
+		answer(http.StatusOK, []any{e.created[name]})
+	case "/instance/create":
+		e.created[body["instanceName"].(string)] = body
+		answer(http.StatusCreated, body)
+	case "/settings/find/principal":
+		answer(http.StatusOK, e.settings["principal"])
+	case "/settings/set/principal":
+		e.settings["principal"] = body
+		answer(http.StatusCreated, body)
+	case "/webhook/find/principal":
+		answer(http.StatusOK, e.webhook["principal"])
+	case "/webhook/set/principal":
+		e.webhook["principal"] = body["webhook"].(map[string]any)
+		answer(http.StatusCreated, body)
+	default:
+		answer(http.StatusNotFound, nil)
+	}
+}
+
+func wireFile(t *testing.T, database, evolution string) string {
+	t.Helper()
+	return writeFile(t, "wire.yaml", `
+database: {url: "`+database+`"}
+evolution: {url: "`+evolution+`", api_key_file: "`+writeFile(t, "key", testAPIKey)+`"}
+channels:
+  - name: principal
+    integration: EVOLUTION
+    number: "5511900000000"
+    hook_url: "http://router:8080/hooks/evolution/principal"
+    hook_secret_file: "`+writeFile(t, "hook", testHookSecret+"\n")+`"
+    flow: atendimento
+`)
+}
+
+func TestWireTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	evolution := &instances{created: map[string]map[string]any{}, settings: map[string]map[string]any{}, webhook: map[string]map[string]any{}}
+	server := httptest.NewServer(evolution)
+	t.Cleanup(server.Close)
+	file := wireFile(t, db.URL, server.URL)
+	wire := func() string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitOK, run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr), stderr.String())
+		require.NotContains(t, stdout.String()+stderr.String(), testHookSecret)
+		return stdout.String()
+	}
+	require.Equal(t, "channel principal: created\nevolution instance principal: set instance, settings, webhook\n", wire())
+	hook := evolution.webhook["principal"]
+	require.Equal(t, "http://router:8080/hooks/evolution/principal", hook["url"])
+	require.Equal(t, map[string]any{"X-Plantao-Secret": testHookSecret}, hook["headers"])
+	require.Equal(t, []any{"CONNECTION_UPDATE", "MESSAGES_UPDATE", "MESSAGES_UPSERT", "SEND_MESSAGE"}, hook["events"])
+	require.Equal(t, true, evolution.settings["principal"]["groupsIgnore"])
+	writes := len(evolution.writes)
+
+	require.Equal(t, "channel principal: unchanged\nevolution instance principal: unchanged\nnothing changed\n", wire())
+	require.Len(t, evolution.writes, writes)
+
+	slices.Reverse(hook["events"].([]any)) // the order means nothing
+	require.Contains(t, wire(), "nothing changed")
+	hook["url"] = "http://elsewhere"
+	require.Equal(t, "channel principal: unchanged\nevolution instance principal: set webhook\n", wire())
+}
+
+func TestWireReportsAllProblems(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "wire.yaml", `
+database: {url: "postgres://r@h/db"}
+evolution: {url: "http://e", api_key_file: "`+writeFile(t, "key", "k")+`"}
+chatwoot: {url: "http://c", webhook_url: "x"}
+n8n: {url: "http://n", workflows_dir: /does/not/exist}
+channels:
+  - {name: "Não", integration: TELEX, number: "12", hook_url: "", hook_secret: inline, shade: dark}
+  - {name: b, integration: EVOLUTION, hook_url: "http://r", flow: f, hook_secret_file: "`+writeFile(t, "short", "short")+`"}
+  - {name: b, integration: WHATSAPP-BAILEYS, hook_url: "http://r", flow: f}
+`)
+	_, err := loadWire(sources{file: file})
+	require.True(t, isConfigError(err))
+	for _, want := range []string{
+		"chatwoot.webhook_url", "chatwoot.admin_email", "chatwoot.admin_password", "chatwoot.account_name", "n8n.owner_email",
+		"n8n.owner_password", "n8n.flow_token", "n8n.workflows_dir", "channels[0].name", "channels[0].integration",
+		"channels[0].number", "channels[0].hook_url", "channels[0].hook_secret: a secret may not", "channels[0].flow",
+		"channels[0].shade: unknown key", "channels[1].number: required", "channels[1].hook_secret: has 5 bytes",
+		"channels[2].name: \"b\" is there twice", "channels[2].hook_secret_file: required",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestWireRefusesAnUnmigratedDatabase(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	file := wireFile(t, postgrestest.NewEmpty(t).URL, "http://127.0.0.1:1")
+	require.Equal(t, exitError, run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr))
+	require.Contains(t, stderr.String(), "run `router migrate`")
+	require.NoError(t, os.Remove(file))
+}

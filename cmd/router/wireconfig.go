@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+)
+
+// wireConfig is the configuration of `router wire`.
+type wireConfig struct {
+	// LogLevel is debug, info, warn or error. Default info.
+	LogLevel string         `koanf:"log_level"`
+	Database databaseConfig `koanf:"database"`
+	// Evolution is where the channels' instances are made.
+	Evolution evolutionConfig `koanf:"evolution"`
+	// Chatwoot gets an API inbox. Without url it is left alone.
+	Chatwoot chatwootConfig `koanf:"chatwoot"`
+	// N8N gets the flows. Without url it is left alone.
+	N8N wireN8NConfig `koanf:"n8n"`
+	// Channels are all channels there shall be. Channels missing here are left as they are.
+	Channels []channelConfig `koanf:"channels"`
+	// Wait is how long a neighbour that does not answer yet is waited for. Default 2m.
+	Wait time.Duration `koanf:"wait"`
+}
+
+type chatwootConfig struct {
+	URL        string `koanf:"url"`
+	AdminEmail string `koanf:"admin_email"`
+	// AdminPasswordFile holds the password; or ROUTER_CHATWOOT__ADMIN_PASSWORD.
+	AdminPasswordFile string `koanf:"admin_password_file"`
+	AdminPassword     Secret `koanf:"admin_password"`
+	AccountName       string `koanf:"account_name"`
+	// InboxName is the inbox's name. Default: the first channel's name.
+	InboxName  string `koanf:"inbox_name"`
+	WebhookURL string `koanf:"webhook_url"`
+}
+
+type wireN8NConfig struct {
+	URL        string `koanf:"url"`
+	OwnerEmail string `koanf:"owner_email"`
+	// OwnerPasswordFile holds the password; or ROUTER_N8N__OWNER_PASSWORD.
+	OwnerPasswordFile string `koanf:"owner_password_file"`
+	OwnerPassword     Secret `koanf:"owner_password"`
+	// FlowTokenFile holds what flows shall expect in X-Plantao-Token; or ROUTER_N8N__FLOW_TOKEN.
+	FlowTokenFile string `koanf:"flow_token_file"`
+	FlowToken     Secret `koanf:"flow_token"`
+	// WorkflowsDir holds the workflows as JSON files.
+	WorkflowsDir string `koanf:"workflows_dir"`
+}
+
+type channelConfig struct {
+	// Name is the last path segment of the hook URL and the Evolution instance's name.
+	Name string `koanf:"name"`
+	// Integration is EVOLUTION or WHATSAPP-BAILEYS.
+	Integration string `koanf:"integration"`
+	// Number is the channel's own number, digits only. Required for EVOLUTION.
+	Number string `koanf:"number"`
+	// HookURL is where Evolution sends its webhooks: this router's /hooks/evolution/<name>.
+	HookURL string `koanf:"hook_url"`
+	// HookSecretFile holds the hook secret.
+	HookSecretFile string `koanf:"hook_secret_file"`
+	HookSecret     Secret `koanf:"hook_secret"`
+	// Flow is the n8n webhook path of the flow that answers.
+	Flow string `koanf:"flow"`
+}
+
+// wireSecretKeys may come from the environment, never from the file. A channel's secret comes from its file only.
+var wireSecretKeys = []string{
+	"database.password", "evolution.api_key", "chatwoot.admin_password", "n8n.owner_password", "n8n.flow_token",
+}
+
+var (
+	channelName   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	channelNumber = regexp.MustCompile(`^[0-9]{8,15}$`)
+)
+
+// minHookSecretBytes: the hook is reachable by everything on its network; the secret must not be guessable.
+const minHookSecretBytes = 16
+
+func loadWire(s sources) (wireConfig, error) {
+	var p problems
+	c := wireConfig{
+		LogLevel: "info", Database: databaseConfig{MaxConns: 2}, Evolution: evolutionConfig{Timeout: 30 * time.Second},
+		Wait: 2 * time.Minute,
+	}
+	s.secrets = wireSecretKeys
+	load(s, &c, &p)
+	c.validate(&p)
+	return c, p.err()
+}
+
+func (c *wireConfig) validate(p *problems) {
+	p.require(validLevel(c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
+	c.Database.validate(p)
+	c.Evolution.validate(p)
+	p.require(c.Wait > 0, "wait: %s is not positive", c.Wait)
+	if c.Chatwoot.URL != "" {
+		c.Chatwoot.validate(p)
+	}
+	if c.N8N.URL != "" {
+		c.N8N.validate(p)
+	}
+	p.require(len(c.Channels) > 0, "channels: at least one is required")
+	seen := map[string]bool{}
+	for i := range c.Channels {
+		ch := &c.Channels[i]
+		ch.validate(p, fmt.Sprintf("channels[%d]", i))
+		p.require(!seen[ch.Name], "channels[%d].name: %q is there twice", i, ch.Name)
+		seen[ch.Name] = true
+	}
+}
+
+func (c *chatwootConfig) validate(p *problems) {
+	checkURL(p, "chatwoot.url", c.URL, "http", "https")
+	checkURL(p, "chatwoot.webhook_url", c.WebhookURL, "http", "https")
+	p.require(c.AdminEmail != "", "chatwoot.admin_email: required with chatwoot.url")
+	p.require(c.AccountName != "", "chatwoot.account_name: required with chatwoot.url")
+	readSecret(p, "chatwoot.admin_password", &c.AdminPassword, c.AdminPasswordFile, required)
+}
+
+func (c *wireN8NConfig) validate(p *problems) {
+	checkURL(p, "n8n.url", c.URL, "http", "https")
+	p.require(c.OwnerEmail != "", "n8n.owner_email: required with n8n.url")
+	readSecret(p, "n8n.owner_password", &c.OwnerPassword, c.OwnerPasswordFile, required)
+	readSecret(p, "n8n.flow_token", &c.FlowToken, c.FlowTokenFile, required)
+	info, err := os.Stat(c.WorkflowsDir)
+	p.require(err == nil && info.IsDir(), "n8n.workflows_dir: %q is not a directory", c.WorkflowsDir)
+}
+
+func (c *channelConfig) validate(p *problems, key string) {
+	p.require(channelName.MatchString(c.Name), "%s.name: %q must be 1 to 63 of a-z, 0-9, - and _, starting with a letter or digit", key, c.Name)
+	switch c.Integration {
+	case "EVOLUTION":
+		p.require(c.Number != "", "%s.number: required for EVOLUTION", key)
+	case "WHATSAPP-BAILEYS":
+	default:
+		p.add("%s.integration: %q is neither EVOLUTION nor WHATSAPP-BAILEYS", key, c.Integration)
+	}
+	if c.Number != "" {
+		p.require(channelNumber.MatchString(c.Number), "%s.number: must be 8 to 15 digits, with country code", key)
+	}
+	checkURL(p, key+".hook_url", c.HookURL, "http", "https")
+	p.require(c.Flow != "", "%s.flow: required; name the n8n webhook path that answers", key)
+	switch {
+	case c.HookSecret.Set():
+		p.add("%s.hook_secret: a secret may not stand in the file; use hook_secret_file", key)
+	case c.HookSecretFile == "":
+		p.add("%s.hook_secret_file: required", key)
+	default:
+		readSecret(p, key+".hook_secret", &c.HookSecret, c.HookSecretFile, required)
+		if n := len(c.HookSecret.Reveal()); n > 0 {
+			p.require(n >= minHookSecretBytes, "%s.hook_secret: has %d bytes, needs at least %d", key, n, minHookSecretBytes)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package conversation
+
+import "time"
+
+// Part is one message of a reply.
+type Part struct {
+	Text string
+}
+
+// QueuedPart is a part that has not been sent. No counts from 1 in the order of sending.
+type QueuedPart struct {
+	No   int
+	Text string
+}
+
+// PartRef names one part of one holding of a turn.
+type PartRef struct {
+	TurnRef
+	Part int
+}
+
+// AmbiguousPart is a part whose fate is unknown and whose sender certainly writes no more.
+type AmbiguousPart struct {
+	Tenant       string
+	Conversation ID
+	No           int
+	Part         int
+	Channel      string
+	ChatJID      string
+	Text         string
+	IntentAt     time.Time     // database clock: when the gate let it pass
+	Age          time.Duration // since IntentAt, by the database clock
+}
+
+// Delivery is what Evolution knows about a message that went out.
+type Delivery struct {
+	MessageID string
+	ChatJID   string // can differ from the number sent to: WhatsApp decides
+	Text      string // set by read-back only
+	SentAt    time.Time
+}

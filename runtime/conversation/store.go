@@ -1,0 +1,82 @@
+package conversation
+
+import (
+	"context"
+	"time"
+)
+
+// Store is everything the router keeps. Every method is one transaction; a method that returns an error has changed
+// nothing, unless the connection broke during commit. All methods are safe for concurrent use.
+type Store interface {
+	Inbox
+	Ownership
+	Turns
+	Outbox
+	Processes
+}
+
+// Inbox takes webhooks in.
+type Inbox interface {
+	// Channel finds a channel by name; ErrUnknownChannel if there is none.
+	Channel(ctx context.Context, name string) (Channel, error)
+	// Receive commits the event's row, its dedupe mark and the conversation's row together. An event seen before
+	// changes nothing. A pending event opens or extends the conversation's burst window.
+	Receive(ctx context.Context, e Event, w Window) (Receipt, error)
+}
+
+// Ownership changes who is on duty: conversation row and audit row in one transaction.
+type Ownership interface {
+	// Unrouted lists conversations with waiting messages and no owner, oldest first.
+	Unrouted(ctx context.Context, limit int) ([]Unrouted, error)
+	// Claim is the verb; ErrStaleEpoch if the conversation has changed since it was listed.
+	Claim(ctx context.Context, c Claim) error
+}
+
+// Turns hands bursts of messages to this process, one turn at a time for each conversation.
+type Turns interface {
+	// ClaimTurn takes all waiting messages of one conversation that is due; ErrNothingDue if none is.
+	ClaimTurn(ctx context.Context, terms TurnTerms) (Turn, error)
+	// ReclaimTurn takes over, with the next generation, a turn whose holder let the lease run out or was superseded;
+	// ErrNothingDue if there is none. Parts such a holder was sending become ambiguous.
+	ReclaimTurn(ctx context.Context, terms TurnTerms) (Turn, error)
+	// NextDue is the time until the next burst window ends or lease runs out; false if nothing waits.
+	NextDue(ctx context.Context) (time.Duration, bool, error)
+	// Renew extends the leases of turns that are still held as given and returns those that are.
+	Renew(ctx context.Context, lease time.Duration, held []TurnRef) ([]TurnRef, error)
+	// HandBack lets a turn's lease end now, so that any replica reclaims it.
+	HandBack(ctx context.Context, t TurnRef) error
+	// Reply accepts the flow's answer: the parts are queued and the turn is replied, or done if there are no parts.
+	// ErrStaleEpoch if the owner changed, ErrTurnClosed if the turn is no longer running under this token.
+	Reply(ctx context.Context, t TurnRef, token string, parts []Part) error
+	// Cancel ends a turn that was refused because the epoch moved on. Its messages wait again if no part was sent.
+	Cancel(ctx context.Context, t TurnRef, reason string) error
+	// Fail gives a turn up: dead letter, and the conversation goes to the human queue if the epoch is still the turn's.
+	// ErrTurnClosed if the turn is not held as given.
+	Fail(ctx context.Context, t TurnRef, f Failure) error
+}
+
+// Outbox is what the gate works on.
+type Outbox interface {
+	// QueuedParts lists the parts of the turn still to be sent, in order.
+	QueuedParts(ctx context.Context, t TurnRef) ([]QueuedPart, error)
+	// Pass is the gate: true means the part may be written to the wire now, within the lease that was given.
+	Pass(ctx context.Context, p PartRef, sender Process, lease time.Duration) (bool, error)
+	// Sent records proof of delivery and frees the turn for its next part; false if the part was not ours to mark.
+	Sent(ctx context.Context, p PartRef, d Delivery) (bool, error)
+	// Unsent puts a part back that was certainly not written; false if the part was not ours to mark.
+	Unsent(ctx context.Context, p PartRef) (bool, error)
+	// Unknown makes part and turn ambiguous, on the word of the sender; false if the part was not ours to mark.
+	Unknown(ctx context.Context, p PartRef, reason string) (bool, error)
+	// CheckAmbiguous lists parts due for a read-back whose sender writes no more, and plans the next check of each.
+	CheckAmbiguous(ctx context.Context, limit int) ([]AmbiguousPart, error)
+	// Prove marks an ambiguous part sent by read-back. False if it no longer is ambiguous or the message is another part's.
+	Prove(ctx context.Context, p AmbiguousPart, d Delivery) (bool, error)
+}
+
+// Processes keeps the list of replicas, by slot.
+type Processes interface {
+	// Boot enters this process into its slot and so supersedes the process that had it before.
+	Boot(ctx context.Context, p Process) error
+	// Seen records a sign of life; ErrSuperseded if another process has the slot.
+	Seen(ctx context.Context, p Process) error
+}

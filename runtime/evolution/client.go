@@ -1,0 +1,366 @@
+package evolution
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"plantao/runtime/conversation"
+)
+
+// errLate is a send that came to the wire after the time it was allowed to.
+var errLate = errors.New("the lease or the deadline ran out before the first byte")
+
+const (
+	maxAnswerBytes = 4 << 20
+	dialTimeout    = 3 * time.Second
+)
+
+// ClientConfig says how to reach Evolution.
+type ClientConfig struct {
+	URL    string
+	APIKey string
+	// Timeout bounds one call, from dialling to the last byte of the answer. Zero means 30 s: sendText looks the number
+	// up and waits for WhatsApp.
+	Timeout time.Duration
+}
+
+// Client implements conversation.Sender.
+type Client struct {
+	base    string
+	apiKey  string
+	timeout time.Duration
+	http    *http.Client
+}
+
+var _ conversation.Sender = (*Client)(nil)
+
+// NewClient dials nothing.
+func NewClient(c ClientConfig) *Client {
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &Client{
+		base: strings.TrimRight(c.URL, "/"), apiKey: c.APIKey, timeout: c.Timeout,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dialer.DialContext(ctx, network, addr)
+					if err != nil {
+						return nil, err
+					}
+					return &wireConn{Conn: conn}, nil
+				},
+				MaxIdleConnsPerHost: 16,
+				IdleConnTimeout:     60 * time.Second,
+			},
+			// A redirected POST becomes a GET, or is posted twice: neither is wanted.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// wireConn counts written bytes, so that "nothing was written" is known and not guessed, and refuses the first byte of a
+// request that comes too late.
+type wireConn struct {
+	net.Conn
+	mu       sync.Mutex
+	notAfter time.Time // for the next write; zero: no bound
+	written  int64
+}
+
+func (c *wireConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.notAfter.IsZero() && !time.Now().Before(c.notAfter) {
+		return 0, errLate
+	}
+	c.notAfter = time.Time{} // what has begun is finished: half a request helps nobody
+	n, err := c.Conn.Write(p)
+	c.written += int64(n)
+	return n, err
+}
+
+// arm bounds the next write and returns how much has been written so far.
+func (c *wireConn) arm(notAfter time.Time) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notAfter = notAfter
+	return c.written
+}
+
+func (c *wireConn) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written
+}
+
+// wire watches one request: which connection it got last, and how much had been written there before.
+type wire struct {
+	notAfter time.Time
+	mu       sync.Mutex
+	got      bool
+	conn     *wireConn // nil if the connection is of a kind that cannot be watched
+	before   int64
+}
+
+func (w *wire) gotConn(info httptrace.GotConnInfo) {
+	conn := info.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got, w.conn = true, nil
+	if c, ok := conn.(*wireConn); ok {
+		w.conn, w.before = c, c.arm(w.notAfter)
+	}
+}
+
+// outcome says what a failed request did. The transport repeats a request on another connection only when it wrote
+// nothing on the first, so the last connection tells. After a cancelled context the count tells nothing: the transport's
+// own goroutine may be writing right now.
+func (w *wire) outcome(err error, cancelled bool) conversation.SendOutcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.got, errors.Is(err, errLate):
+		return conversation.SendNothing
+	case !cancelled && w.conn != nil && w.conn.count() == w.before:
+		return conversation.SendNothing
+	}
+	return conversation.SendUnknown
+}
+
+type sendTextRequest struct {
+	Number string `json:"number"`
+	Text   string `json:"text"`
+}
+
+// SendText implements conversation.Sender.
+func (c *Client) SendText(ctx context.Context, channel, chatJID, text string, notAfter time.Time) (conversation.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	body, err := json.Marshal(sendTextRequest{Number: number(chatJID), Text: text})
+	if err != nil {
+		return conversation.Delivery{}, &conversation.SendError{Outcome: conversation.SendRefused, Err: err}
+	}
+	w := wire{notAfter: notAfter}
+	req, err := c.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: w.gotConn}),
+		http.MethodPost, "/message/sendText/"+url.PathEscape(channel), bytes.NewReader(body))
+	if err != nil {
+		return conversation.Delivery{}, &conversation.SendError{Outcome: conversation.SendRefused, Err: err}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		outcome := w.outcome(err, ctx.Err() != nil)
+		return conversation.Delivery{}, &conversation.SendError{Outcome: outcome, Err: withoutURL(err)}
+	}
+	defer resp.Body.Close()
+	return sendAnswer(resp)
+}
+
+func sendAnswer(resp *http.Response) (conversation.Delivery, error) {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	fail := func(outcome conversation.SendOutcome, err error) (conversation.Delivery, error) {
+		return conversation.Delivery{}, &conversation.SendError{Outcome: outcome, Status: resp.StatusCode, Err: err}
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusTooManyRequests:
+		return fail(conversation.SendNothing, errors.New("too many requests"))
+	case code == http.StatusRequestTimeout || code >= 500:
+		return fail(conversation.SendUnknown, errors.New("evolution failed"))
+	case code >= 300:
+		return fail(conversation.SendRefused, errors.New(refusal(answer)))
+	}
+	if err != nil {
+		return fail(conversation.SendUnknown, fmt.Errorf("read answer: %w", err))
+	}
+	var sent struct {
+		Key messageKey `json:"key"`
+	}
+	if err := json.Unmarshal(answer, &sent); err != nil || !usableID(sent.Key.ID) {
+		return fail(conversation.SendUnknown, errors.New("answer names no message id"))
+	}
+	return conversation.Delivery{MessageID: clean(sent.Key.ID), ChatJID: clean(sent.Key.RemoteJID)}, nil
+}
+
+// refusal says what kind of refusal it was. The answer itself can hold the customer's number and is not repeated.
+func refusal(answer []byte) string {
+	switch {
+	case bytes.Contains(answer, []byte(`"exists":false`)), bytes.Contains(answer, []byte(`"exists": false`)):
+		return "the number is not on WhatsApp"
+	case bytes.Contains(bytes.ToLower(answer), []byte("connection closed")):
+		return "the channel is not connected to WhatsApp; pair it again"
+	}
+	return "evolution refused the message"
+}
+
+// number is what sendText wants: digits for a phone, any other id as it is.
+func number(jid string) string {
+	return strings.TrimSuffix(jid, "@s.whatsapp.net")
+}
+
+type findMessagesRequest struct {
+	Where  findWhere `json:"where"`
+	Page   int       `json:"page"`
+	Offset int       `json:"offset"` // page size, in Evolution's words
+}
+
+type findWhere struct {
+	Key map[string]any `json:"key"`
+}
+
+// readBackRecords is how many messages of one chat are looked through: far more than a chat has in the minutes asked for.
+const readBackRecords = 100
+
+// SentSince implements conversation.Sender. Evolution may have filed the message under another form of the chat's id than
+// the one it was sent to, so every form is asked for.
+func (c *Client) SentSince(ctx context.Context, channel, chatJID string, t time.Time) ([]conversation.Delivery, error) {
+	var found []conversation.Delivery
+	for _, jid := range forms(chatJID) {
+		var answer json.RawMessage
+		err := c.call(ctx, http.MethodPost, "/chat/findMessages/"+url.PathEscape(channel), findMessagesRequest{
+			Where: findWhere{Key: map[string]any{"remoteJid": jid, "fromMe": true}}, Page: 1, Offset: readBackRecords,
+		}, &answer)
+		if err != nil {
+			return nil, fmt.Errorf("read back messages of channel %q: %w", channel, err)
+		}
+		records, err := readRecords(answer)
+		if err != nil {
+			return nil, fmt.Errorf("read back messages of channel %q: %w", channel, err)
+		}
+		for _, r := range records {
+			sentAt := timestamp(r.MessageTimestamp)
+			if !r.Key.FromMe || r.Key.RemoteJID != jid || !usableID(r.Key.ID) || sentAt.Before(t) {
+				continue // not every version applies every filter
+			}
+			kind, text := content(r.Message, 0)
+			if kind == "text" {
+				found = append(found, conversation.Delivery{MessageID: r.Key.ID, ChatJID: jid, Text: text, SentAt: sentAt})
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b conversation.Delivery) int { return b.SentAt.Compare(a.SentAt) })
+	return found, nil
+}
+
+// readRecords takes the answer of findMessages in both shapes: paged since 2.2, a bare list before.
+func readRecords(answer json.RawMessage) ([]upsert, error) {
+	var paged struct {
+		Messages struct {
+			Records []upsert `json:"records"`
+		} `json:"messages"`
+	}
+	if err := json.Unmarshal(answer, &paged); err == nil {
+		return paged.Messages.Records, nil
+	}
+	var list []upsert
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return nil, fmt.Errorf("read list of messages: %w", err)
+	}
+	return list, nil
+}
+
+// forms are the ids under which one chat's own messages can be filed: as given, the bare number (EVOLUTION channels), and
+// for Brazil with and without the ninth digit.
+func forms(jid string) []string {
+	digits, isPhone := strings.CutSuffix(jid, "@s.whatsapp.net")
+	if !isPhone {
+		return []string{jid}
+	}
+	all := []string{jid, digits}
+	if strings.HasPrefix(digits, "55") {
+		switch {
+		case len(digits) == 13 && digits[4] == '9':
+			short := digits[:4] + digits[5:]
+			all = append(all, short+"@s.whatsapp.net", short)
+		case len(digits) == 12:
+			long := digits[:4] + "9" + digits[4:]
+			all = append(all, long+"@s.whatsapp.net", long)
+		}
+	}
+	return all
+}
+
+// StatusError is an answer of Evolution with a status that is not a success.
+type StatusError struct {
+	Status int
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("evolution answered status %d", e.Status) }
+
+// call sends JSON and reads JSON. A nil out ignores the answer.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("write request: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return withoutURL(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	if resp.StatusCode >= 300 {
+		return &StatusError{Status: resp.StatusCode}
+	}
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("apikey", c.apiKey)
+	req.Header.Set("Accept", "application/json")
+	if method != http.MethodGet {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// withoutURL drops the URL that net/http puts before the cause.
+func withoutURL(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}

@@ -1,0 +1,218 @@
+// Package gate is the way out: every part of an answer passes the store's gate statement right before it is written to
+// the wire, and what is known about its fate is recorded right after. Package conversation has the diagram.
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"plantao/runtime/conversation"
+)
+
+// markTimeout bounds the recording of a fate. It is independent of shutdown: what happened must be written down.
+const markTimeout = 15 * time.Second
+
+// Store is what the gate needs kept.
+type Store interface {
+	conversation.Outbox
+	Cancel(ctx context.Context, t conversation.TurnRef, reason string) error
+	Fail(ctx context.Context, t conversation.TurnRef, f conversation.Failure) error
+}
+
+// Observer counts parts.
+type Observer interface {
+	// PartTried is called after each attempt to send: sent, refused, unsent or ambiguous.
+	PartTried(outcome string, took time.Duration)
+}
+
+// Config holds what a Gate needs; every field is required.
+type Config struct {
+	Store    Store
+	Sender   conversation.Sender
+	Process  conversation.Process
+	Lease    time.Duration
+	Observer Observer
+	Logger   *slog.Logger
+}
+
+// Gate is safe for concurrent use.
+type Gate struct{ c Config }
+
+// New makes a Gate.
+func New(c Config) *Gate { return &Gate{c: c} }
+
+// Send sends the queued parts of a replied turn, in order. When ctx ends it stops before the next part, never within one.
+func (g *Gate) Send(ctx context.Context, t conversation.Turn) conversation.Outcome {
+	var parts []conversation.QueuedPart
+	err := conversation.Insist(ctx, func() (err error) {
+		parts, err = g.c.Store.QueuedParts(ctx, t.TurnRef)
+		return err
+	})
+	if err != nil {
+		return g.interrupted(ctx, t, "list parts", err)
+	}
+	for _, p := range parts {
+		if outcome := g.sendPart(ctx, t, p); outcome != conversation.OutcomeDone {
+			return outcome
+		}
+	}
+	return conversation.OutcomeDone
+}
+
+// sendPart tries until the part's fate is known, or the deadline has passed without a byte written.
+func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation.QueuedPart) conversation.Outcome {
+	ref := conversation.PartRef{TurnRef: t.TurnRef, Part: p.No}
+	var last error
+	for attempt := 1; ; attempt++ {
+		if attempt > 1 && !conversation.Pause(ctx, conversation.Backoff(attempt-1, 200*time.Millisecond, 5*time.Second)) {
+			return conversation.OutcomeHandedBack
+		}
+		if ctx.Err() != nil {
+			return conversation.OutcomeHandedBack
+		}
+		if !time.Now().Before(t.Expires) {
+			return g.fail(ctx, t, conversation.ReasonDeadline, fmt.Sprintf("part %d not sent after %d attempts; last: %v",
+				p.No, attempt-1, last))
+		}
+		// Local trust starts before the store stamps the lease and ends a third earlier.
+		trust := time.Now().Add(g.c.Lease * 2 / 3)
+		passed, err := g.c.Store.Pass(ctx, ref, g.c.Process, g.c.Lease)
+		if err != nil {
+			// The intent may have been committed all the same. Nothing was written, so it can be taken back.
+			last = err
+			if outcome := g.putBack(ctx, t, ref); outcome != conversation.OutcomeDone {
+				return outcome
+			}
+			continue
+		}
+		if !passed {
+			return g.refused(ctx, t)
+		}
+		outcome, err := g.deliver(ctx, t, ref, p.Text, earlier(trust, t.Expires))
+		if outcome != "" {
+			return outcome
+		}
+		last = err
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// deliver writes the part and records what came of it. An empty outcome means that nothing was written: try again.
+func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversation.PartRef, text string, notAfter time.Time) (conversation.Outcome, error) {
+	log := g.c.Logger.With("conversation", t.Conversation, "turn", t.No, "gen", t.Gen, "part", ref.Part, "epoch", t.Epoch)
+	start := time.Now()
+	// A shutdown does not cut a send: half-known is the worst that can be known about a message. The sender has its own timeout.
+	d, err := g.c.Sender.SendText(context.WithoutCancel(ctx), t.Channel, t.Contact.JID, text, notAfter)
+	took := time.Since(start)
+	if err == nil {
+		g.c.Observer.PartTried("sent", took)
+		return g.mark(ctx, log, "sent", conversation.OutcomeDone, func(ctx context.Context) (bool, error) { return g.c.Store.Sent(ctx, ref, d) }), nil
+	}
+	var se *conversation.SendError
+	if !errors.As(err, &se) {
+		se = &conversation.SendError{Outcome: conversation.SendUnknown, Err: err}
+	}
+	switch se.Outcome {
+	case conversation.SendRefused:
+		g.c.Observer.PartTried("refused", took)
+		return g.fail(ctx, t, conversation.ReasonSendRefused, se.Error()), nil
+	case conversation.SendNothing:
+		g.c.Observer.PartTried("unsent", took)
+		log.WarnContext(ctx, "part not sent, will be tried again", "err", se)
+		if outcome := g.putBack(ctx, t, ref); outcome != conversation.OutcomeDone {
+			return outcome, nil
+		}
+		return "", se
+	}
+	g.c.Observer.PartTried("ambiguous", took)
+	log.ErrorContext(ctx, "part may or may not have been sent; the AI is silent in this conversation until that is known",
+		"err", se, "dur", took)
+	return g.mark(ctx, log, "ambiguous", conversation.OutcomeAmbiguous, func(ctx context.Context) (bool, error) {
+		return g.c.Store.Unknown(ctx, ref, "outcome_unknown")
+	}), nil
+}
+
+// mark records a fate, also while shutting down, and through a short outage of the store. If that fails the part stays
+// "sending", its lease runs out and the read-back finds the truth.
+func (g *Gate) mark(ctx context.Context, log *slog.Logger, as string, outcome conversation.Outcome, record func(context.Context) (bool, error)) conversation.Outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	var ours bool
+	err := conversation.Insist(ctx, func() (err error) {
+		ours, err = record(ctx)
+		return err
+	})
+	if err != nil {
+		log.ErrorContext(ctx, "fate of part not recorded", "fate", as, "err", err)
+		return conversation.OutcomeLost
+	}
+	if !ours {
+		log.WarnContext(ctx, "part was settled by another process", "fate", as)
+		return conversation.OutcomeLost
+	}
+	return outcome
+}
+
+// putBack undoes an intent nothing was written for. OutcomeDone means the part is queued again, or never left the queue.
+func (g *Gate) putBack(ctx context.Context, t conversation.Turn, ref conversation.PartRef) conversation.Outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	err := conversation.Insist(ctx, func() error {
+		_, err := g.c.Store.Unsent(ctx, ref)
+		return err
+	})
+	if err != nil {
+		return g.interrupted(ctx, t, "put part back", err)
+	}
+	return conversation.OutcomeDone
+}
+
+// refused finds out why the gate said no and ends the turn accordingly.
+func (g *Gate) refused(ctx context.Context, t conversation.Turn) conversation.Outcome {
+	if !time.Now().Before(t.Expires) {
+		return g.fail(ctx, t, conversation.ReasonDeadline, "the deadline passed at the gate")
+	}
+	err := conversation.Insist(ctx, func() error {
+		return g.c.Store.Cancel(ctx, t.TurnRef, conversation.ReasonOwnerChanged)
+	})
+	switch {
+	case err == nil:
+		g.c.Logger.InfoContext(ctx, "answer stopped at the gate: the conversation has changed owner",
+			"conversation", t.Conversation, "turn", t.No, "epoch", t.Epoch)
+		return conversation.OutcomeCancelled
+	case errors.Is(err, conversation.ErrTurnClosed):
+		g.c.Logger.WarnContext(ctx, "answer stopped at the gate: another process holds the turn",
+			"conversation", t.Conversation, "turn", t.No, "gen", t.Gen)
+		return conversation.OutcomeLost
+	}
+	return g.interrupted(ctx, t, "cancel turn", err)
+}
+
+func (g *Gate) fail(ctx context.Context, t conversation.Turn, reason, detail string) conversation.Outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	err := conversation.Insist(ctx, func() error {
+		return g.c.Store.Fail(ctx, t.TurnRef, conversation.Failure{Reason: reason, Detail: detail})
+	})
+	if err != nil {
+		return g.interrupted(ctx, t, "give turn up", err)
+	}
+	g.c.Logger.ErrorContext(ctx, "answer given up: dead letter, conversation waits for a human",
+		"conversation", t.Conversation, "turn", t.No, "reason", reason, "detail", detail)
+	return conversation.OutcomeFailed
+}
+
+func (g *Gate) interrupted(ctx context.Context, t conversation.Turn, what string, err error) conversation.Outcome {
+	g.c.Logger.WarnContext(ctx, "sending interrupted", "conversation", t.Conversation, "turn", t.No, "gen", t.Gen,
+		"at", what, "err", err)
+	return conversation.OutcomeLost
+}

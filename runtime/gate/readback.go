@@ -1,0 +1,72 @@
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"plantao/runtime/conversation"
+)
+
+// readBackLimit is how many ambiguous parts one round looks at.
+const readBackLimit = 20
+
+// ReadBackConfig holds what a ReadBack needs; every field is required.
+type ReadBackConfig struct {
+	Store    conversation.Outbox
+	Sender   conversation.Sender
+	Every    time.Duration // how often parts due for a check are looked for
+	Wake     func()        // called when a turn can go on
+	Observer Observer
+	Logger   *slog.Logger
+}
+
+// ReadBack settles ambiguous parts by proof: Evolution shows the text, sent by us to this chat at or after the intent,
+// under an id no other part has. Absence proves nothing (the message may still come), so without proof the part stays
+// ambiguous for a human to decide.
+type ReadBack struct{ c ReadBackConfig }
+
+// NewReadBack makes a ReadBack.
+func NewReadBack(c ReadBackConfig) *ReadBack { return &ReadBack{c: c} }
+
+// Run works until ctx ends.
+func (r *ReadBack) Run(ctx context.Context) {
+	for conversation.Pause(ctx, r.c.Every) {
+		parts, err := r.c.Store.CheckAmbiguous(ctx, readBackLimit)
+		if err != nil {
+			continue // the dispatcher's poll reports a database that is down
+		}
+		for _, p := range parts {
+			r.check(ctx, p)
+		}
+	}
+}
+
+func (r *ReadBack) check(ctx context.Context, p conversation.AmbiguousPart) {
+	log := r.c.Logger.With("conversation", p.Conversation, "turn", p.No, "part", p.Part, "age", p.Age)
+	// Evolution's clock has seconds.
+	sent, err := r.c.Sender.SentSince(ctx, p.Channel, p.ChatJID, p.IntentAt.Truncate(time.Second))
+	if err != nil {
+		log.WarnContext(ctx, "read-back failed", "err", err)
+		return
+	}
+	slices.Reverse(sent) // oldest first: of two equal texts the first is this part's
+	for _, d := range sent {
+		if d.Text != p.Text {
+			continue
+		}
+		proved, err := r.c.Store.Prove(ctx, p, d)
+		if err != nil {
+			log.WarnContext(ctx, "proof not recorded", "err", err)
+			return
+		}
+		if proved {
+			r.c.Observer.PartTried("proved", p.Age)
+			log.InfoContext(ctx, "ambiguous part was sent: read-back shows it")
+			r.c.Wake()
+			return
+		}
+	}
+	log.WarnContext(ctx, "ambiguous part not found by read-back; the AI stays silent in this conversation")
+}

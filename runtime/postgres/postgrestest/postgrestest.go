@@ -1,0 +1,262 @@
+// Package postgrestest gives tests a real PostgreSQL: one server for each test process, started from the installed
+// binaries, and a database of its own for each test. Without binaries a test is skipped, and failed when CI=true.
+package postgrestest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"plantao/runtime/postgres"
+)
+
+const (
+	startTimeout = 60 * time.Second
+	dirPrefix    = "plantao-pg-"
+	template     = "plantao_template"
+)
+
+// Database is one test's own database.
+type Database struct {
+	URL  string // for pgx and the router; over a unix socket
+	Name string
+}
+
+type server struct {
+	dir string
+}
+
+var (
+	once    sync.Once
+	shared  *server
+	failure error
+	counter atomic.Int64
+)
+
+// New makes a fresh database with the current schema. It is dropped when the test ends.
+func New(t testing.TB) *Database {
+	t.Helper()
+	return create(t, template)
+}
+
+// NewEmpty makes a fresh database without a schema.
+func NewEmpty(t testing.TB) *Database {
+	t.Helper()
+	return create(t, "template0")
+}
+
+// Store opens a store on the database, closed when the test ends.
+func (d *Database) Store(t testing.TB) *postgres.Store {
+	t.Helper()
+	store, err := postgres.Open(postgres.Config{URL: d.URL, AppName: t.Name()})
+	if err != nil {
+		t.Fatalf("open store: %v", err)
+	}
+	t.Cleanup(store.Close)
+	return store
+}
+
+// Conn opens a plain connection, closed when the test ends.
+func (d *Database) Conn(t testing.TB) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), d.URL)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// SocketPath is the unix socket the server listens on, for tests that put something in between.
+func (d *Database) SocketPath() string { return filepath.Join(shared.dir, ".s.PGSQL.5432") }
+
+func create(t testing.TB, from string) *Database {
+	t.Helper()
+	once.Do(start)
+	if failure != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("start postgresql: %v", failure)
+		}
+		t.Skipf("no postgresql: %v", failure)
+	}
+	d := &Database{Name: fmt.Sprintf("test_%d", counter.Add(1))}
+	d.URL = shared.url(d.Name)
+	if err := shared.exec(fmt.Sprintf("create database %s template %s", d.Name, from)); err != nil {
+		t.Fatalf("create database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := shared.exec("drop database " + d.Name + " with (force)"); err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	return d
+}
+
+func (s *server) url(database string) string {
+	return "postgres://postgres@localhost/" + database + "?host=" + url.QueryEscape(s.dir) + "&sslmode=disable"
+}
+
+func (s *server) exec(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.url("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+func start() {
+	shared, failure = launch()
+	if failure != nil {
+		return
+	}
+	if failure = shared.exec("create database " + template); failure != nil {
+		return
+	}
+	_, failure = postgres.Migrate(context.Background(), postgres.Config{URL: shared.url(template), AppName: "postgrestest"})
+}
+
+func launch() (*server, error) {
+	bin, err := binDir()
+	if err != nil {
+		return nil, err
+	}
+	removeStale()
+	dir, err := os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return nil, err
+	}
+	attr, err := runAs(dir)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "postgres", "--auth", "trust",
+		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	initdb.SysProcAttr, initdb.Dir = attr, dir
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	// Durability is not what these tests are about; a crash of the machine loses the directory anyway.
+	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=",
+		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB",
+		"-c", "deadlock_timeout=100ms", "-c", "autovacuum=off")
+	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = attr, dir, log, log
+	if err := startBound(cmd); err != nil {
+		return nil, err
+	}
+	s := &server{dir: dir}
+	return s, s.await(filepath.Join(dir, "log"))
+}
+
+// startBound starts a child that the kernel ends with this process, also after a panic or SIGKILL. The signal is tied to
+// the thread that forked, so that thread is kept until the child is gone.
+func startBound(cmd *exec.Cmd) error {
+	attr := *cmd.SysProcAttr
+	attr.Pdeathsig = syscall.SIGQUIT // immediate shutdown: no child process and no shared memory stays
+	cmd.SysProcAttr = &attr
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	return <-started
+}
+
+func (s *server) await(log string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := s.exec("select 1")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			tail, _ := os.ReadFile(log)
+			return fmt.Errorf("postgresql did not start: %w: %s", err, tail)
+		case <-tick.C:
+		}
+	}
+}
+
+// binDir is where initdb and postgres are: what pg_config says, or the newest of Debian's versions.
+func binDir() (string, error) {
+	var candidates []string
+	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+		candidates = append(candidates, strings.TrimSpace(string(out)))
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.SortFunc(found, func(a, b string) int { return major(b) - major(a) })
+	for _, dir := range append(candidates, found...) {
+		if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("find initdb: not beside pg_config and not in /usr/lib/postgresql; install the package postgresql")
+}
+
+func major(dir string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
+	return n
+}
+
+// runAs makes the directory somebody's whom PostgreSQL accepts: it refuses to run as root.
+func runAs(dir string) (*syscall.SysProcAttr, error) {
+	if os.Geteuid() != 0 {
+		return &syscall.SysProcAttr{}, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+	}
+	return nil, fmt.Errorf("find a user to run postgresql as: neither postgres nor nobody exists")
+}
+
+// removeStale removes directories of test processes that are gone.
+func removeStale() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if _, err := os.Stat("/proc/" + pid); os.IsNotExist(err) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}

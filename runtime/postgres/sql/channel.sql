@@ -1,0 +1,2 @@
+-- $1 name
+select name, tenant, hook_secret_sha256, flow from channel where name = $1

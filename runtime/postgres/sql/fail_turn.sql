@@ -1,0 +1,17 @@
+-- $1 conversation, $2 no, $3 gen, $4 reason, $5 detail. The conversation is locked.
+with t as (
+    update turn set state = 'failed', reason = $4, ended_at = now()
+     where conversation_id = $1 and no = $2 and gen = $3 and state in ('running', 'replied', 'sending')
+    returning tenant, epoch, gen
+), parts as (
+    update outbox
+       set state = case when state = 'sending' then 'failed' else 'dropped' end, reason = $4
+     where conversation_id = $1 and no = $2 and state in ('queued', 'sending') and exists (select 1 from t)
+), messages as (
+    update inbox set state = 'dead', reason = $4
+     where conversation_id = $1 and turn_no = $2 and state = 'taken' and exists (select 1 from t)
+), letter as (
+    insert into dead_letter (tenant, conversation_id, turn_no, epoch, gen, reason, detail)
+    select tenant, $1, $2, epoch, gen, $4, $5 from t
+)
+select epoch from t

@@ -1,0 +1,19 @@
+-- $1 instance, $2 boot, $3 lease. gen + 1 shuts the old holder out. A superseded holder is not waited for.
+with lost as (
+    select t.conversation_id, t.no
+      from turn t left join router_process p on p.instance_name = t.holder_instance
+     where t.state in ('running', 'replied') and (t.lease_until < now() or p.boot_id <> t.holder_boot)
+     order by t.lease_until
+     limit 1
+       for update of t skip locked
+), t as (
+    update turn
+       set gen = gen + 1, holder_instance = $1, holder_boot = $2::uuid, lease_until = now() + $3::interval
+      from lost
+     where turn.conversation_id = lost.conversation_id and turn.no = lost.no
+    returning turn.*
+)
+select t.tenant, t.conversation_id, t.no, t.epoch, t.gen, t.deadline, t.state, c.channel, t.agent, c.chat_jid,
+       c.contact_name, extract(epoch from t.deadline - clock_timestamp())::float8,
+       c.epoch <> t.epoch or c.owner_kind <> 'ai' as stale
+  from t join conversation c on c.id = t.conversation_id

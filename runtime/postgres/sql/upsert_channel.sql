@@ -1,0 +1,12 @@
+-- $1 tenant, $2 name, $3 integration, $4 number, $5 hook secret sha256, $6 flow. One row if something was written.
+insert into channel (tenant, name, integration, number, hook_secret_sha256, flow)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (name) do update
+   set integration = excluded.integration,
+       number = excluded.number,
+       hook_secret_sha256 = excluded.hook_secret_sha256,
+       flow = excluded.flow,
+       updated_at = now()
+ where (channel.integration, channel.number, channel.hook_secret_sha256, channel.flow)
+       is distinct from (excluded.integration, excluded.number, excluded.hook_secret_sha256, excluded.flow)
+returning (xmax = 0) as created

@@ -1,0 +1,143 @@
+// Package postgres keeps the router's state in PostgreSQL, the one authority. Each method runs one statement or one
+// transaction whose text stands in sql/; the reasons for its guards stand there too.
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"plantao/runtime/conversation"
+)
+
+//go:embed sql/*.sql
+var statements embed.FS
+
+// query returns an embedded statement. A missing file is a mistake of whoever wrote the call.
+func query(name string) string {
+	text, err := statements.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(fmt.Sprintf("read embedded statement %q: %v", name, err))
+	}
+	return string(text)
+}
+
+const (
+	connectTimeout   = 3 * time.Second
+	statementTimeout = "10s"
+	// deadlockTries is how often a transaction PostgreSQL broke off to resolve a conflict is run.
+	deadlockTries = 4
+)
+
+// Config says how to reach the database.
+type Config struct {
+	URL      string // postgres://user@host:port/db; without a password
+	Password string // empty: none is sent
+	MaxConns int32  // upper bound of the pool; zero means 8
+	AppName  string // application_name of the connections
+}
+
+// Store implements conversation.Store.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+var _ conversation.Store = (*Store)(nil)
+
+// Open prepares a pool. It dials nothing: a database that is down shows at the first call.
+func Open(c Config) (*Store, error) {
+	pc, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read database url: %w", err)
+	}
+	c.apply(pc.ConnConfig)
+	pc.MaxConns = c.MaxConns
+	if pc.MaxConns == 0 {
+		pc.MaxConns = 8
+	}
+	pc.MaxConnIdleTime = 5 * time.Minute
+	// The context bounds only the dialling of the first connections, of which there are none to keep ready.
+	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
+	if err != nil {
+		return nil, fmt.Errorf("prepare database pool: %w", err)
+	}
+	return &Store{pool: pool}, nil
+}
+
+func (c Config) apply(cc *pgx.ConnConfig) {
+	if c.Password != "" {
+		cc.Password = c.Password
+	}
+	cc.ConnectTimeout = connectTimeout
+	cc.RuntimeParams["application_name"] = c.AppName
+	cc.RuntimeParams["statement_timeout"] = statementTimeout
+	cc.RuntimeParams["idle_in_transaction_session_timeout"] = statementTimeout
+	cc.RuntimeParams["default_transaction_isolation"] = "read committed"
+	cc.RuntimeParams["timezone"] = "UTC"
+}
+
+// Close waits for connections in use and closes the pool.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping fails when the database cannot be reached.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("reach database: %w", err)
+	}
+	return nil
+}
+
+// inTx runs fn in a transaction and runs it again when PostgreSQL broke it off for another one's sake, or when the
+// connection turned out to be dead before anything was sent.
+func (s *Store) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return again(ctx, func() error { return pgx.BeginFunc(ctx, s.pool, fn) })
+}
+
+func again(ctx context.Context, fn func() error) error {
+	var err error
+	for range deadlockTries {
+		if err = fn(); err == nil || !repeatable(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// repeatable is an error after which certainly nothing was committed and a second try can succeed.
+func repeatable(err error) bool {
+	switch sqlState(err) {
+	case "40001", "40P01": // serialization failure, deadlock
+		return true
+	}
+	return pgconn.SafeToRetry(err)
+}
+
+// sqlState is the five-character code of a PostgreSQL error, or empty.
+func sqlState(err error) string {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return pe.Code
+	}
+	return ""
+}
+
+// one runs a statement that returns at most one row of any columns, and says whether there was one.
+func (s *Store) one(ctx context.Context, sql string, args ...any) (bool, error) {
+	found := false
+	err := again(ctx, func() error {
+		var ignored int64
+		err := s.pool.QueryRow(ctx, sql, args...).Scan(&ignored)
+		found = err == nil && ignored > 0
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return found, err
+}

@@ -1,0 +1,39 @@
+// Package routing decides which agent answers a conversation that has no owner. Deciding reads nothing and changes
+// nothing: facts in, decision out. The claim verb then records the decision with its reason and rule version.
+package routing
+
+import "plantao/runtime/conversation"
+
+// Decision names the next owner and why.
+type Decision struct {
+	To          conversation.Owner
+	State       conversation.State // the state that goes with the owner
+	Reason      string             // short constant, recorded in the audit
+	RuleVersion string
+}
+
+// Router decides. Implementations are pure: equal facts give equal decisions.
+type Router interface {
+	Decide(u conversation.Unrouted) Decision
+}
+
+// ChannelFlow gives every conversation to its channel's flow, and to the human queue if the channel has none.
+type ChannelFlow struct{}
+
+// Decide is pure.
+func (ChannelFlow) Decide(u conversation.Unrouted) Decision {
+	if u.Flow == "" {
+		return Decision{
+			To:          conversation.Owner{Kind: conversation.OwnedByQueue},
+			State:       conversation.HumanQueued,
+			Reason:      "channel_has_no_flow",
+			RuleVersion: "channel-flow/1",
+		}
+	}
+	return Decision{
+		To:          conversation.Owner{Kind: conversation.OwnedByAI, ID: u.Flow},
+		State:       conversation.AIActive,
+		Reason:      "channel_flow",
+		RuleVersion: "channel-flow/1",
+	}
+}
