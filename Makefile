@@ -1,0 +1,116 @@
+# The one task runner. `make` prints this help from the ## comments.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STACK ?= dev
+# What is built once for all clones: toolchain, lab downloads, Docker's data where we start it.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/plantao
+export PATH := $(CACHE)/bin:$(PATH)
+# One set of flags everywhere, so that program, tests and linters share Go's build cache.
+export GOFLAGS := -buildvcs=false -trimpath
+export PULUMI_SKIP_UPDATE_CHECK := 1
+# A passphrase of the user's own wins; otherwise the file that `make up` makes once.
+PASSPHRASE_FILE := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/plantao/passphrase
+ifeq ($(PULUMI_CONFIG_PASSPHRASE)$(PULUMI_CONFIG_PASSPHRASE_FILE),)
+export PULUMI_CONFIG_PASSPHRASE_FILE := $(PASSPHRASE_FILE)
+endif
+# auto, registry or lab: where `make images` takes images from.
+SOURCE ?= auto
+BINARIES := plantao pulumi-resource-plantao
+SETUP := $(CACHE)/bin/plantao-setup
+PULUMI := pulumi --non-interactive --stack $(STACK)
+
+##@ Run
+.PHONY: up
+up: setup build images ## Bring the stack up (STACK=dev); again: nothing changes, in seconds
+	@bin/plantao passphrase init
+	@bin/plantao preflight --stack $(STACK)
+	@pulumi --non-interactive stack select --create $(STACK) >/dev/null
+	@$(PULUMI) up --yes --skip-preview
+	@bin/plantao status --stack $(STACK)
+
+.PHONY: preview
+preview: setup build images ## Show what `make up` would change, and touch nothing
+	@bin/plantao passphrase init
+	@pulumi --non-interactive stack select --create $(STACK) >/dev/null
+	@$(PULUMI) preview --diff
+
+.PHONY: down
+down: setup build ## Take the stack down: its containers, networks and volumes
+	@$(PULUMI) destroy --yes --skip-preview
+
+.PHONY: setup
+setup: $(SETUP) ## Install what is missing: Pulumi, its plugins, Docker (cached: under 2 s)
+	@$(SETUP) --for up
+
+.PHONY: build
+build: ## Compile the operator's CLI and the provider into bin/
+	@mkdir -p bin
+	@for b in $(BINARIES); do go build -ldflags "-s -w" -o bin/$$b ./cmd/$$b; done
+
+.PHONY: images
+images: $(SETUP) ## Have every image: from a registry when one answers, else built here (SOURCE=auto|registry|lab)
+	@$(SETUP) --for lab
+	@go build -o bin/lab ./test/lab
+	@bin/lab ensure --source $(SOURCE)
+
+.PHONY: env
+env: $(SETUP) ## Print the settings for using pulumi itself: eval "$$(make env)"
+	@$(SETUP) --print-env
+
+##@ Prove
+.PHONY: test
+test: $(SETUP) ## Unit tests, and integration against a PostgreSQL and a Redis the tests start
+	@$(SETUP) --for test
+	@go test ./...
+	@go -C tools test ./...
+
+.PHONY: race
+race: $(SETUP) ## The same under the race detector
+	@$(SETUP) --for test
+	@go test -race ./...
+
+.PHONY: e2e
+e2e: setup build images ## The whole system on the real engine: up, messages, kills, no-op, destroy (SMOKE=1: short)
+	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m ./infra/provider/... ./test/lab/... ./cmd/plantao/...
+	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+
+.PHONY: bench-infra
+bench-infra: setup build images ## Times of a no-op up and preview, size and memory of the router
+	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m -v -run TestInfra ./test/bench/...
+
+##@ Keep clean
+.PHONY: lint
+lint: $(SETUP) ## Linters, among them the import arrows of the architecture
+	@$(SETUP) --for lint
+	@golangci-lint run ./...
+	@cd tools && golangci-lint run --config ../.golangci.yml ./...
+
+.PHONY: fmt
+fmt: $(SETUP) ## Format
+	@$(SETUP) --for lint
+	@golangci-lint fmt ./...
+
+.PHONY: generate
+generate: setup build ## Write infra/sdk anew from the provider's schema
+	@pulumi package get-schema ./bin/pulumi-resource-plantao | go run -C tools ./gensdk -out ../infra/sdk
+
+.PHONY: verify
+verify: generate ## Generated files and go.mod are current
+	@git diff --exit-code -- infra/sdk || { echo "infra/sdk is not what the provider's schema gives: commit what 'make generate' wrote" >&2; exit 1; }
+	@go mod tidy -diff
+	@go -C tools mod tidy -diff
+
+.PHONY: check
+check: lint verify race ## lint, verify and race: before every push
+
+.PHONY: help
+help: ## This help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The setup program itself: built when its sources changed, so that a set-up machine waits for nothing.
+$(SETUP): $(wildcard tools/setup/*.go tools/setup/*.yaml tools/go.mod tools/go.sum)
+	@mkdir -p $(dir $@)
+	@go -C tools build -o $@ ./setup
