@@ -24,18 +24,22 @@ PULUMI := pulumi --non-interactive --stack $(STACK)
 
 ##@ Run
 .PHONY: up
-up: setup build images ## Bring the stack up (STACK=dev); again: nothing changes, in seconds
-	@bin/plantao passphrase init
-	@bin/plantao preflight --stack $(STACK)
+up: ready ## Bring the stack up (STACK=dev); again: nothing changes, in seconds
 	@pulumi --non-interactive stack select --create $(STACK) >/dev/null
 	@$(PULUMI) up --yes --skip-preview
 	@bin/plantao status --stack $(STACK)
 
 .PHONY: preview
-preview: setup build images ## Show what `make up` would change, and touch nothing
-	@bin/plantao passphrase init
+preview: ready ## Show what `make up` would change, and touch nothing
 	@pulumi --non-interactive stack select --create $(STACK) >/dev/null
 	@$(PULUMI) preview --diff
+
+# What every operation needs. Preflight comes before the images: a taken port should not cost their build.
+.PHONY: ready
+ready: setup build
+	@bin/plantao passphrase init
+	@bin/plantao preflight --stack $(STACK)
+	@$(MAKE) images
 
 .PHONY: down
 down: setup build ## Take the stack down: its containers, networks and volumes
@@ -59,6 +63,8 @@ images: $(SETUP) ## Have every image: from a registry when one answers, else bui
 .PHONY: env
 env: $(SETUP) ## Print the settings for using pulumi itself: eval "$$(make env)"
 	@$(SETUP) --print-env
+	@printf 'export PATH=%q:"$$PATH"\n' "$(CURDIR)/bin"
+	@if [ -n "$${PULUMI_CONFIG_PASSPHRASE_FILE-}" ]; then printf 'export PULUMI_CONFIG_PASSPHRASE_FILE=%q\n' "$$PULUMI_CONFIG_PASSPHRASE_FILE"; fi
 
 ##@ Prove
 .PHONY: test

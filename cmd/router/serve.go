@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -171,7 +172,8 @@ func (r *router) start(ctx context.Context) error {
 			return nil
 		}
 	}
-	trimFootprint()
+	// Migrations' check, configuration and command line have left garbage that an idle router keeps for long.
+	debug.FreeOSMemory()
 	r.server.Open()
 	r.log.InfoContext(ctx, "ready")
 	return nil

@@ -132,7 +132,8 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 		Aliases:     []string{"router", host},
 		MemoryMB:    96,
 		Health:      Health{Test: []string{"/router", "health", "--config", FilesAt + "/router.yaml"}, StartSeconds: 20},
-		StopSeconds: 30,
+		// A send that is under way may take its timeout of 30 s, and the shutdown's own grace is 20 s.
+		StopSeconds: 60,
 		URL:         args.URL,
 	}, pulumi.DependsOn([]pulumi.Resource{after, args.Redis.Ready}))
 }
