@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -309,5 +308,3 @@ func envFile(settings map[string]pulumi.StringInput) pulumi.StringOutput {
 func sourced(file string, argv string) []string {
 	return []string{"sh", "-c", "set -a; . " + FilesAt + "/" + file + "; set +a; exec " + argv}
 }
-
-func itoa(n int) pulumi.String { return pulumi.String(strconv.Itoa(n)) }

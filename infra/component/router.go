@@ -126,12 +126,12 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 	}
 	return b.Run(ctx, r, Service{
 		Service: host, Component: "router", Image: "router",
-		Command:     []string{"serve", "--config", FilesAt + "/router.yaml"},
-		Files:       files,
-		Zones:       []string{Edge, App, Data},
-		Aliases:     []string{"router", host},
-		MemoryMB:    96,
-		Health:      Health{Test: []string{"/router", "health", "--config", FilesAt + "/router.yaml"}, StartSeconds: 20},
+		Command:  []string{"serve", "--config", FilesAt + "/router.yaml"},
+		Files:    files,
+		Zones:    []string{Edge, App, Data},
+		Aliases:  []string{"router", host},
+		MemoryMB: 96,
+		Health:   Health{Test: []string{"/router", "health", "--config", FilesAt + "/router.yaml"}, StartSeconds: 20},
 		// A send that is under way may take its timeout of 30 s, and the shutdown's own grace is 20 s.
 		StopSeconds: 60,
 		URL:         args.URL,

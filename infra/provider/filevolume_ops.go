@@ -112,7 +112,7 @@ func (FileVolume) Read(ctx context.Context, req infer.ReadRequest[FileVolumeArgs
 	if digestOf(found) != req.State.Digest {
 		return gone, nil
 	}
-	return infer.ReadResponse[FileVolumeArgs, FileVolumeState]{ID: req.ID, Inputs: req.Inputs, State: req.State}, nil
+	return infer.ReadResponse[FileVolumeArgs, FileVolumeState](req), nil
 }
 
 // Delete removes the volume. A container that still mounts it is an error that names it.

@@ -11,8 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	// The zone names must be checkable on machines without tzdata.
-	_ "time/tzdata"
+	_ "time/tzdata" // zone names must be checkable on machines without zone files
 )
 
 // namespace of our keys in Pulumi.<stack>.yaml.

@@ -42,7 +42,8 @@ func (e *Engine) Follow(ctx context.Context, f Following) error {
 	group.Go(func() error { return follower.watch(running) })
 	err := group.Wait()
 	if ctx.Err() != nil {
-		return nil
+		// Whoever follows ends it by cancelling: that is success.
+		return nil //nolint:nilerr // err is the cancellation seen by a worker
 	}
 	return err
 }
