@@ -186,6 +186,8 @@ end $$;
 
 create trigger audit_append_only before update or delete on audit
     for each row execute function audit_append_only();
+create trigger audit_no_truncate before truncate on audit
+    for each statement execute function audit_append_only();
 
 create table dead_letter (
     id              bigint      generated always as identity primary key,

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/postgres"
+	"plantao/runtime/redis"
 )
 
 // serveConfig is the configuration of `router serve` and `router migrate`: defaults, then the file, then ROUTER_… from the
@@ -137,12 +139,15 @@ func (p problems) err() error {
 // validate checks everything `router serve` needs and reads the secret files.
 func (c *serveConfig) validate(p *problems) {
 	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil && port != "" {
+		_, err = net.LookupPort("tcp", port)
+	}
 	p.require(err == nil && port != "", "listen: %q is not host:port; write \":8080\"", c.Listen)
 	p.require(validLevel(c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
 	p.require(c.InstanceName != "", "instance_name: required; name the replica's slot, as router-1")
 	c.Database.validate(p)
 	if c.Redis.URL != "" {
-		checkURL(p, "redis.url", c.Redis.URL, "redis", "rediss")
+		checkStoreURL(p, "redis.url", c.Redis.URL, redis.CheckURL, "redis", "rediss")
 	}
 	readSecret(p, "redis.password", &c.Redis.Password, c.Redis.PasswordFile, optional)
 	c.Evolution.validate(p)
@@ -154,7 +159,7 @@ func (c *serveConfig) validate(p *problems) {
 }
 
 func (c *databaseConfig) validate(p *problems) {
-	checkURL(p, "database.url", c.URL, "postgres", "postgresql")
+	checkStoreURL(p, "database.url", c.URL, postgres.CheckURL, "postgres", "postgresql")
 	readSecret(p, "database.password", &c.Password, c.PasswordFile, optional)
 	p.require(c.MaxConns >= 2, "database.max_conns: %d is below 2", c.MaxConns)
 }
@@ -194,10 +199,23 @@ func checkURL(p *problems, key, value string, schemes ...string) {
 		ok = ok || u.Scheme == s
 	}
 	p.require(ok, "%s: scheme %q is none of %s", key, u.Scheme, strings.Join(schemes, ", "))
-	if _, has := u.User.Password(); has {
+	if _, has := u.User.Password(); has || u.Query().Has("password") {
 		p.add("%s: holds a password; move it to the password file", key)
 	}
 	p.require(u.Host != "" || u.Query().Get("host") != "", "%s: names no host", key)
+}
+
+// checkStoreURL also asks the store's own library, which knows more than a URL's shape: unknown options, a database that is
+// no number. Only a URL without other problems is shown to it, because its errors repeat the URL.
+func checkStoreURL(p *problems, key, value string, check func(string) error, schemes ...string) {
+	before := len(*p)
+	checkURL(p, key, value, schemes...)
+	if len(*p) > before {
+		return
+	}
+	if err := check(value); err != nil {
+		p.add("%s: %v", key, err)
+	}
 }
 
 type need bool

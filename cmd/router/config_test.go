@@ -49,6 +49,33 @@ hooks: {max_body_bytes: 0}
 	require.NotContains(t, err.Error(), "short")
 }
 
+func TestURLsTheStoresCannotUse(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"postgres://r@h/db?sslmode=perhaps":        "database.url: cannot parse",
+		"postgres://r@h/db?password=s3cr3t":        "database.url: holds a password",
+		"postgres://r@h:port/db":                   "database.url: cannot be read",
+		"postgres://r@h/db?pool_max_conns=s3cr3t":  "database.url: ",
+		"postgresql://r@h/db?connect_timeout=soon": "database.url: cannot parse",
+	} {
+		c := databaseConfig{URL: url, MaxConns: 2}
+		var p problems
+		c.validate(&p)
+		require.Len(t, p, 1, url)
+		require.Contains(t, p[0], want)
+	}
+	c := defaultServeConfig()
+	c.Listen, c.Redis.URL = ":99999", "redis://h:6379/first"
+	var p problems
+	c.validate(&p)
+	require.ErrorContains(t, p.err(), `listen: ":99999"`)
+	require.ErrorContains(t, p.err(), "redis.url: ")
+	p = nil
+	good := databaseConfig{URL: "postgres:///db?host=/run/postgresql", MaxConns: 2}
+	good.validate(&p)
+	require.Empty(t, p)
+}
+
 func TestLayers(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "router.yaml", `

@@ -38,6 +38,8 @@ func TestHookRefusesBadInput(t *testing.T) {
 	}{
 		{"unknown channel", "POST", "/hooks/evolution/nobody", "{}", good, 404, "unknown_channel"},
 		{"unknown path", "POST", "/hooks/other", "{}", good, 404, "not_found"},
+		{"channel no text can hold", "POST", "/hooks/evolution/%00", "{}", good, 404, "unknown_channel"},
+		{"channel not UTF-8", "POST", "/hooks/evolution/%ff", "{}", good, 404, "unknown_channel"},
 		{"no secret", "POST", path, "{}", map[string]string{"Content-Type": "application/json"}, 401, "wrong_secret"},
 		{"wrong secret", "POST", path, "{}", with("X-Plantao-Secret", "x"), 401, "wrong_secret"},
 		{"empty secret", "POST", path, "{}", with("X-Plantao-Secret", ""), 401, "wrong_secret"},

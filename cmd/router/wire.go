@@ -5,7 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,11 +37,12 @@ func wireCommand(o *options) *cobra.Command {
 				return err
 			}
 			w := wiring{c: c, log: o.logger(c.LogLevel)}
-			if err := w.run(cmd.Context()); err != nil {
-				return err
-			}
-			for _, line := range w.lines {
+			err = w.run(cmd.Context())
+			for _, line := range w.lines { // also after a failure: what was done before it is done
 				fmt.Fprintln(o.stdout, line)
+			}
+			if err != nil {
+				return err
 			}
 			if !w.changed {
 				fmt.Fprintln(o.stdout, "nothing changed")
@@ -200,11 +204,16 @@ func (w *wiring) waitFor(ctx context.Context, what string, step func(context.Con
 func notReady(err error) bool {
 	var (
 		ue *url.Error
-		oe interface{ Timeout() bool }
+		ne net.Error
+		pe *fs.PathError
 		se *evolution.StatusError
 	)
-	if errors.As(err, &se) {
+	switch {
+	case errors.As(err, &se):
 		return se.Status == http.StatusBadGateway || se.Status == http.StatusServiceUnavailable
+	case errors.As(err, &pe):
+		return false // a file of ours; the error number in it would pass for a network's
 	}
-	return errors.Is(err, errNotReady) || errors.As(err, &ue) || errors.As(err, &oe)
+	// A published port whose container is still starting takes the connection and closes it: EOF.
+	return errors.Is(err, errNotReady) || errors.Is(err, io.EOF) || errors.As(err, &ue) || errors.As(err, &ne)
 }

@@ -4,15 +4,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"plantao/runtime/evolution"
 	"plantao/runtime/postgres/postgrestest"
 )
 
@@ -139,6 +147,40 @@ channels:
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestNotReady(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{refused, true},
+		{&url.Error{Op: "Get", Err: refused}, true},
+		{fmt.Errorf("set webhook: %w", io.EOF), true},
+		{context.DeadlineExceeded, true},
+		{fmt.Errorf("read schema: %w", errNotReady), true},
+		{&evolution.StatusError{Status: http.StatusBadGateway}, true},
+		{&evolution.StatusError{Status: http.StatusUnauthorized}, false},
+		{&fs.PathError{Op: "open", Path: "flow.json", Err: syscall.EACCES}, false},
+		{errors.New("refused"), false},
+	} {
+		require.Equal(t, c.want, notReady(c.err), "%v", c.err)
+	}
+}
+
+func TestWireTellsWhatWasDoneBeforeAFailure(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	var stdout, stderr bytes.Buffer
+	file := wireFile(t, postgrestest.New(t).URL, server.URL)
+	require.Equal(t, exitError, run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr))
+	require.Equal(t, "channel principal: created\n", stdout.String())
+	require.Contains(t, stderr.String(), "wire evolution")
 }
 
 func TestWireRefusesAnUnmigratedDatabase(t *testing.T) {

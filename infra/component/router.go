@@ -132,8 +132,8 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 		Aliases:  []string{"router", host},
 		MemoryMB: 96,
 		Health:   Health{Test: []string{"/router", "health", "--config", FilesAt + "/router.yaml"}, StartSeconds: 20},
-		// A send that is under way may take its timeout of 30 s, and the shutdown's own grace is 20 s.
-		StopSeconds: 60,
+		// Grace 20 s, a send under way 30 s, telling a slow database of its fate 25 s: added up, with room.
+		StopSeconds: 90,
 		URL:         args.URL,
 	}, pulumi.DependsOn([]pulumi.Resource{after, args.Redis.Ready}))
 }

@@ -51,6 +51,7 @@
 //	Evolution refuses a part (4xx)     part failed, dead letter, HUMAN_QUEUED
 //	Evolution unreachable              nothing was written: repeated until the deadline
 //	Evolution silent or 5xx            ambiguous: never re-sent; the AI is silent in this conversation until proof
+//	database down, part on the wire    its fate is told again until it is taken, also after the lease ran out
 //	owner changed under a turn         refused at answer and at gate; its messages wait for the new owner
 //	process paused past its lease      refused by gen; a part it may have put on the wire is ambiguous
 package conversation

@@ -39,7 +39,8 @@ type Turns interface {
 	// ReclaimTurn takes over, with the next generation, a turn whose holder let the lease run out or was superseded;
 	// ErrNothingDue if there is none. Parts such a holder was sending become ambiguous.
 	ReclaimTurn(ctx context.Context, terms TurnTerms) (Turn, error)
-	// NextDue is the time until the next burst window ends or lease runs out; false if nothing waits.
+	// NextDue is the time until the next burst window ends in a conversation that could have a turn; false if none waits. Leases that
+	// run out are found by polling.
 	NextDue(ctx context.Context) (time.Duration, bool, error)
 	// Renew extends the leases of turns that are still held as given and returns those that are.
 	Renew(ctx context.Context, lease time.Duration, held []TurnRef) ([]TurnRef, error)
@@ -51,7 +52,8 @@ type Turns interface {
 	// Cancel ends a turn that was refused because the epoch moved on. Its messages wait again if no part was sent.
 	Cancel(ctx context.Context, t TurnRef, reason string) error
 	// Fail gives a turn up: dead letter, and the conversation goes to the human queue if the epoch is still the turn's.
-	// ErrTurnClosed if the turn is not held as given.
+	// ErrTurnClosed if the turn is not held as given. An ambiguous turn may be failed by its sender only, who knows that
+	// the part was not sent.
 	Fail(ctx context.Context, t TurnRef, f Failure) error
 }
 
@@ -63,7 +65,8 @@ type Outbox interface {
 	Pass(ctx context.Context, p PartRef, sender Process, lease time.Duration) (bool, error)
 	// Sent records proof of delivery and frees the turn for its next part; false if the part was not ours to mark.
 	Sent(ctx context.Context, p PartRef, d Delivery) (bool, error)
-	// Unsent puts a part back that was certainly not written; false if the part was not ours to mark.
+	// Unsent puts a part back that was certainly not written, also one that lost its lease; false if the part was not ours
+	// to mark.
 	Unsent(ctx context.Context, p PartRef) (bool, error)
 	// Unknown makes part and turn ambiguous, on the word of the sender; false if the part was not ours to mark.
 	Unknown(ctx context.Context, p PartRef, reason string) (bool, error)

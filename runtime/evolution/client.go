@@ -253,7 +253,7 @@ func (c *Client) SentSince(ctx context.Context, channel, chatJID string, t time.
 			}
 			kind, text := content(r.Message, 0)
 			if kind == "text" {
-				found = append(found, conversation.Delivery{MessageID: r.Key.ID, ChatJID: jid, Text: text, SentAt: sentAt})
+				found = append(found, conversation.Delivery{MessageID: clean(r.Key.ID), ChatJID: jid, Text: text, SentAt: sentAt})
 			}
 		}
 	}

@@ -39,14 +39,12 @@ type upsert struct {
 	Key              messageKey                 `json:"key"`
 	PushName         string                     `json:"pushName"`
 	Message          map[string]json.RawMessage `json:"message"`
-	MessageType      string                     `json:"messageType"`
 	MessageTimestamp json.RawMessage            `json:"messageTimestamp"`
 }
 
 type update struct {
 	KeyID     string `json:"keyId"`
 	RemoteJID string `json:"remoteJid"`
-	FromMe    bool   `json:"fromMe"`
 	Status    string `json:"status"`
 }
 
@@ -58,7 +56,7 @@ func Decode(body []byte) (conversation.Event, error) {
 		return conversation.Event{}, fmt.Errorf("read webhook: body is not UTF-8: %w", conversation.ErrMalformed)
 	}
 	if err := json.Unmarshal(body, &env); err != nil {
-		return conversation.Event{}, fmt.Errorf("read webhook: %v: %w", err, conversation.ErrMalformed)
+		return conversation.Event{}, fmt.Errorf("read webhook: %w: %w", err, conversation.ErrMalformed)
 	}
 	if env.Event == nil || *env.Event == "" {
 		return conversation.Event{}, fmt.Errorf("read webhook: no event is named: %w", conversation.ErrMalformed)

@@ -12,7 +12,7 @@ import (
 	"plantao/runtime/conversation"
 )
 
-// markTimeout bounds the recording of a fate. It is independent of shutdown: what happened must be written down.
+// markTimeout is how long the recording of a fate goes on after the turn's context has ended.
 const markTimeout = 15 * time.Second
 
 // Store is what the gate needs kept.
@@ -83,12 +83,23 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 		if err != nil {
 			// The intent may have been committed all the same. Nothing was written, so it can be taken back.
 			last = err
-			if outcome := g.putBack(ctx, t, ref); outcome != conversation.OutcomeDone {
-				return outcome
+			if _, err := g.putBack(ctx, t, ref); err != nil {
+				return g.interrupted(ctx, t, "put part back", err)
 			}
 			continue
 		}
 		if !passed {
+			back := false
+			if attempt > 1 {
+				// An attempt whose answer was lost can have committed its intent after it was put back. Nothing was
+				// written for it, and left alone it would end as ambiguous with nobody to clear it.
+				if back, err = g.putBack(ctx, t, ref); err != nil {
+					return g.interrupted(ctx, t, "put part back", err)
+				}
+			}
+			if back {
+				continue
+			}
 			return g.refused(ctx, t)
 		}
 		outcome, err := g.deliver(ctx, t, ref, p.Text, earlier(trust, t.Expires))
@@ -108,14 +119,16 @@ func earlier(a, b time.Time) time.Time {
 
 // deliver writes the part and records what came of it. An empty outcome means that nothing was written: try again.
 func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversation.PartRef, text string, notAfter time.Time) (conversation.Outcome, error) {
-	log := g.c.Logger.With("conversation", t.Conversation, "turn", t.No, "gen", t.Gen, "part", ref.Part, "epoch", t.Epoch)
+	log := g.log(t).With("part", ref.Part)
 	start := time.Now()
 	// A shutdown does not cut a send: half-known is the worst that can be known about a message. The sender has its own timeout.
 	d, err := g.c.Sender.SendText(context.WithoutCancel(ctx), t.Channel, t.Contact.JID, text, notAfter)
 	took := time.Since(start)
 	if err == nil {
 		g.c.Observer.PartTried("sent", took)
-		return g.mark(ctx, log, "sent", conversation.OutcomeDone, func(ctx context.Context) (bool, error) { return g.c.Store.Sent(ctx, ref, d) }), nil
+		return g.mark(ctx, log, "sent", conversation.OutcomeDone, func(ctx context.Context) (bool, error) {
+			return g.c.Store.Sent(ctx, ref, d)
+		}), nil
 	}
 	var se *conversation.SendError
 	if !errors.As(err, &se) {
@@ -128,8 +141,8 @@ func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversatio
 	case conversation.SendNothing:
 		g.c.Observer.PartTried("unsent", took)
 		log.WarnContext(ctx, "part not sent, will be tried again", "err", se)
-		if outcome := g.putBack(ctx, t, ref); outcome != conversation.OutcomeDone {
-			return outcome, nil
+		if _, err := g.putBack(ctx, t, ref); err != nil {
+			return g.interrupted(ctx, t, "put part back", err), nil
 		}
 		return "", se
 	}
@@ -141,13 +154,32 @@ func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversatio
 	}), nil
 }
 
-// mark records a fate, also while shutting down, and through a short outage of the store. If that fails the part stays
-// "sending", its lease runs out and the read-back finds the truth.
-func (g *Gate) mark(ctx context.Context, log *slog.Logger, as string, outcome conversation.Outcome, record func(context.Context) (bool, error)) conversation.Outcome {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+// settle writes down what happened, through an outage of the store, for as long as the turn's context lasts and markTimeout
+// longer. Giving up early would silence the AI in this conversation until this process restarts: only the sender knows the
+// fate, and while its process lives nobody else may conclude anything about its part.
+func (g *Gate) settle(turn context.Context, log *slog.Logger, what string, record func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(turn))
 	defer cancel()
+	defer context.AfterFunc(turn, func() {
+		conversation.Pause(ctx, markTimeout)
+		cancel()
+	})()
+	told := false
+	return conversation.Insist(ctx, func() error {
+		err := record(ctx)
+		if err != nil && !told && !errors.Is(err, conversation.ErrTurnClosed) {
+			told = true
+			log.WarnContext(ctx, "store did not take the fate of a part; it will be told again", "at", what, "err", err)
+		}
+		return err
+	})
+}
+
+// mark records a fate. If that fails the part stays "sending", its lease runs out, and the read-back looks for it once this
+// process is gone.
+func (g *Gate) mark(ctx context.Context, log *slog.Logger, as string, outcome conversation.Outcome, record func(context.Context) (bool, error)) conversation.Outcome {
 	var ours bool
-	err := conversation.Insist(ctx, func() (err error) {
+	err := g.settle(ctx, log, as, func(ctx context.Context) (err error) {
 		ours, err = record(ctx)
 		return err
 	})
@@ -162,18 +194,18 @@ func (g *Gate) mark(ctx context.Context, log *slog.Logger, as string, outcome co
 	return outcome
 }
 
-// putBack undoes an intent nothing was written for. OutcomeDone means the part is queued again, or never left the queue.
-func (g *Gate) putBack(ctx context.Context, t conversation.Turn, ref conversation.PartRef) conversation.Outcome {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
-	defer cancel()
-	err := conversation.Insist(ctx, func() error {
-		_, err := g.c.Store.Unsent(ctx, ref)
+// putBack undoes an intent nothing was written for. False means that there was none: the part never left the queue, or is
+// somebody else's by now.
+func (g *Gate) putBack(ctx context.Context, t conversation.Turn, ref conversation.PartRef) (back bool, err error) {
+	err = g.settle(ctx, g.log(t), "put part back", func(ctx context.Context) (err error) {
+		back, err = g.c.Store.Unsent(ctx, ref)
 		return err
 	})
-	if err != nil {
-		return g.interrupted(ctx, t, "put part back", err)
-	}
-	return conversation.OutcomeDone
+	return back, err
+}
+
+func (g *Gate) log(t conversation.Turn) *slog.Logger {
+	return g.c.Logger.With("conversation", t.Conversation, "turn", t.No, "gen", t.Gen, "epoch", t.Epoch)
 }
 
 // refused finds out why the gate said no and ends the turn accordingly.
@@ -186,33 +218,27 @@ func (g *Gate) refused(ctx context.Context, t conversation.Turn) conversation.Ou
 	})
 	switch {
 	case err == nil:
-		g.c.Logger.InfoContext(ctx, "answer stopped at the gate: the conversation has changed owner",
-			"conversation", t.Conversation, "turn", t.No, "epoch", t.Epoch)
+		g.log(t).InfoContext(ctx, "answer stopped at the gate: the conversation has changed owner")
 		return conversation.OutcomeCancelled
 	case errors.Is(err, conversation.ErrTurnClosed):
-		g.c.Logger.WarnContext(ctx, "answer stopped at the gate: another process holds the turn",
-			"conversation", t.Conversation, "turn", t.No, "gen", t.Gen)
+		g.log(t).WarnContext(ctx, "answer stopped at the gate: another process holds the turn")
 		return conversation.OutcomeLost
 	}
 	return g.interrupted(ctx, t, "cancel turn", err)
 }
 
 func (g *Gate) fail(ctx context.Context, t conversation.Turn, reason, detail string) conversation.Outcome {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
-	defer cancel()
-	err := conversation.Insist(ctx, func() error {
+	err := g.settle(ctx, g.log(t), "give turn up", func(ctx context.Context) error {
 		return g.c.Store.Fail(ctx, t.TurnRef, conversation.Failure{Reason: reason, Detail: detail})
 	})
 	if err != nil {
 		return g.interrupted(ctx, t, "give turn up", err)
 	}
-	g.c.Logger.ErrorContext(ctx, "answer given up: dead letter, conversation waits for a human",
-		"conversation", t.Conversation, "turn", t.No, "reason", reason, "detail", detail)
+	g.log(t).ErrorContext(ctx, "answer given up: dead letter, conversation waits for a human", "reason", reason, "detail", detail)
 	return conversation.OutcomeFailed
 }
 
 func (g *Gate) interrupted(ctx context.Context, t conversation.Turn, what string, err error) conversation.Outcome {
-	g.c.Logger.WarnContext(ctx, "sending interrupted", "conversation", t.Conversation, "turn", t.No, "gen", t.Gen,
-		"at", what, "err", err)
+	g.log(t).WarnContext(ctx, "sending interrupted", "at", what, "err", err)
 	return conversation.OutcomeLost
 }

@@ -28,7 +28,9 @@ func (s *Store) Channel(ctx context.Context, name string) (conversation.Channel,
 	err := again(ctx, func() error {
 		return s.pool.QueryRow(ctx, channelSQL, name).Scan(&c.Name, &c.Tenant, &secret, &c.Flow)
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	// The name is a path segment anybody may send: one that PostgreSQL's text cannot hold (NUL, not UTF-8) is unknown too,
+	// and no sign of a database in trouble.
+	if errors.Is(err, pgx.ErrNoRows) || unstorable(err) {
 		return conversation.Channel{}, fmt.Errorf("channel %q: %w", name, conversation.ErrUnknownChannel)
 	}
 	if err != nil {

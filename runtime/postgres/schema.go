@@ -73,10 +73,12 @@ func Migrate(ctx context.Context, c Config) (applied []string, err error) {
 		return nil, fmt.Errorf("read embedded migrations: %w", err)
 	}
 	results, err := provider.Up(ctx)
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		results = partial.Applied // a failed migration does not undo those before it
+	}
 	for _, r := range results {
-		if r.Error == nil {
-			applied = append(applied, r.Source.Path)
-		}
+		applied = append(applied, r.Source.Path)
 	}
 	if err != nil {
 		return applied, fmt.Errorf("migrate database: %w", err)

@@ -10,7 +10,7 @@ var statsSQL = query("stats")
 
 // Stats counts the open rows. States without rows are absent from the maps.
 type Stats struct {
-	Pending       int64
+	Pending       int64         // messages of conversations that wait for a turn or an owner
 	OldestPending time.Duration // age by the database clock; zero if nothing is pending
 	Turns         map[string]int64
 	Parts         map[string]int64

@@ -31,6 +31,9 @@ func query(name string) string {
 const (
 	connectTimeout   = 3 * time.Second
 	statementTimeout = "10s"
+	// callTimeout bounds a statement from this side: a server that is frozen or cut off enforces nothing. Longer than
+	// statementTimeout, so that a server that is well gets to say why it broke off.
+	callTimeout = 15 * time.Second
 	// deadlockTries is how often a transaction PostgreSQL broke off to resolve a conflict is run.
 	deadlockTries = 4
 )
@@ -50,6 +53,12 @@ type Store struct {
 
 var _ conversation.Store = (*Store)(nil)
 
+// CheckURL says what Open would refuse, without opening anything.
+func CheckURL(url string) error {
+	_, err := pgxpool.ParseConfig(url)
+	return err
+}
+
 // Open prepares a pool. It dials nothing: a database that is down shows at the first call.
 func Open(c Config) (*Store, error) {
 	pc, err := pgxpool.ParseConfig(c.URL)
@@ -62,6 +71,8 @@ func Open(c Config) (*Store, error) {
 		pc.MaxConns = 8
 	}
 	pc.MaxConnIdleTime = 5 * time.Minute
+	pc.PingTimeout = connectTimeout
+	pc.ConnConfig.Tracer = deadlines{callTimeout}
 	// The context bounds only the dialling of the first connections, of which there are none to keep ready.
 	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
 	if err != nil {
@@ -78,8 +89,30 @@ func (c Config) apply(cc *pgx.ConnConfig) {
 	cc.RuntimeParams["application_name"] = c.AppName
 	cc.RuntimeParams["statement_timeout"] = statementTimeout
 	cc.RuntimeParams["idle_in_transaction_session_timeout"] = statementTimeout
+	// Every statement here touches a few rows; compiling one whose cost was overestimated takes longer than running it
+	// (stats.sql over 200,000 conversations on PostgreSQL 15: 7 ms without, 50 to 850 ms with).
+	cc.RuntimeParams["jit"] = "off"
 	cc.RuntimeParams["default_transaction_isolation"] = "read committed"
 	cc.RuntimeParams["timezone"] = "UTC"
+}
+
+// deadlines gives each statement a deadline of its own. pgx runs a statement under the context its tracer returns, which
+// makes this the one place no caller can forget: background loops call with contexts that end with the process only.
+type deadlines struct{ limit time.Duration }
+
+type cancelKey struct{}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (d deadlines) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
+	return context.WithValue(ctx, cancelKey{}, cancel)
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (deadlines) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc); ok {
+		cancel()
+	}
 }
 
 // Close waits for connections in use and closes the pool.

@@ -375,6 +375,78 @@ func TestLostSenderIsAmbiguousUntilProof(t *testing.T) {
 	require.False(t, ok, "the message is the first part's proof")
 }
 
+func TestSenderSettlesAPartThatLostItsLease(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		settle func(*world, conversation.PartRef) error
+		want   string
+	}{
+		{"nothing was written", func(w *world, p conversation.PartRef) error {
+			ok, err := w.store.Unsent(t.Context(), p)
+			require.True(t, ok)
+			return err
+		}, "replied queued AI_ACTIVE"},
+		{"refused", func(w *world, p conversation.PartRef) error {
+			return w.store.Fail(t.Context(), p.TurnRef, conversation.Failure{Reason: "send_refused"})
+		}, "failed failed HUMAN_QUEUED"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			turn := w.replied("um", "dois")
+			require.True(t, w.pass(turn.TurnRef, 1))
+			w.exec("update turn set lease_until = now() - interval '1 second'")
+			_, err := w.store.ReclaimTurn(t.Context(), w.terms(w.boot("router-2")))
+			require.ErrorIs(t, err, conversation.ErrNothingDue)
+			state := `select concat_ws(' ', t.state, o.state, c.state) from turn t, outbox o, conversation c where part = 1`
+			require.Equal(t, "ambiguous ambiguous AI_ACTIVE", w.text(state))
+
+			part := conversation.PartRef{TurnRef: turn.TurnRef, Part: 1}
+			older, other := part, part
+			older.Gen--
+			other.Part = 2
+			for _, p := range []conversation.PartRef{older, other} {
+				ok, err := w.store.Unsent(t.Context(), p)
+				require.NoError(t, err)
+				require.False(t, ok, "neither another holding nor another part")
+			}
+			require.NoError(t, c.settle(w, part))
+			require.Equal(t, c.want, w.text(state))
+		})
+	}
+}
+
+func TestStatsCountOnlyMessagesThatWaitForTheRouter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 3 {
+		w.receive(message(fmt.Sprint(i), fmt.Sprint(i, "@lid")))
+	}
+	pending := func() int64 {
+		st, err := w.store.Stats(t.Context())
+		require.NoError(t, err)
+		return st.Pending
+	}
+	require.EqualValues(t, 3, pending(), "no owner yet")
+	w.route()
+	require.EqualValues(t, 3, pending(), "no turn yet")
+	w.exec("update conversation set state = 'HUMAN_QUEUED', owner_kind = 'queue', epoch = epoch + 1 where chat_jid = '0@lid'")
+	require.EqualValues(t, 2, pending())
+	_, err := w.store.ClaimTurn(t.Context(), w.terms(w.me))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, pending())
+}
+
+func TestChannelNameNoTextCanHold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"a\x00", "\xff"} {
+		_, err := w.store.Channel(t.Context(), name)
+		require.ErrorIs(t, err, conversation.ErrUnknownChannel)
+	}
+}
+
 func TestClaimIsFencedAndAudited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -40,7 +40,12 @@ func (s *Store) ClaimTurn(ctx context.Context, terms conversation.TurnTerms) (co
 
 // ReclaimTurn implements conversation.Turns.
 func (s *Store) ReclaimTurn(ctx context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
-	if _, err := s.pool.Exec(ctx, expireSendingSQL); err != nil {
+	// It locks turn and part in the other order than a sender that marks its part: a deadlock is possible, and harmless.
+	err := again(ctx, func() error {
+		_, err := s.pool.Exec(ctx, expireSendingSQL)
+		return err
+	})
+	if err != nil {
 		return conversation.Turn{}, fmt.Errorf("expire lost senders: %w", err)
 	}
 	return s.takeTurn(ctx, "reclaim turn", func(tx pgx.Tx) (conversation.Turn, error) {

@@ -54,6 +54,12 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
+// CheckURL says what Open would refuse, without opening anything.
+func CheckURL(url string) error {
+	_, err := redis.ParseURL(url)
+	return err
+}
+
 // Open prepares a client; it dials nothing.
 func Open(c Config) (*Waker, error) {
 	opt, err := redis.ParseURL(c.URL)

@@ -122,7 +122,7 @@ func newRowCollector(read func(context.Context) (OpenRows, error)) *rowCollector
 	return &rowCollector{
 		read:    read,
 		up:      prometheus.NewDesc("router_store_up", "1 if the last scrape could read the store.", nil, nil),
-		pending: prometheus.NewDesc("router_inbox_pending", "Messages no turn has taken.", nil, nil),
+		pending: prometheus.NewDesc("router_inbox_pending", "Messages that wait for a turn or an owner; not those of conversations humans have.", nil, nil),
 		age:     prometheus.NewDesc("router_inbox_oldest_pending_seconds", "Age of the oldest of them.", nil, nil),
 		turns:   prometheus.NewDesc("router_turns", "Open turns by state.", []string{"state"}, nil),
 		parts:   prometheus.NewDesc("router_parts", "Parts not settled, by state.", []string{"state"}, nil),

@@ -143,7 +143,8 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, channel string) (k
 		return ch.Name, conversation.Receipt{}, conversation.ErrTooLarge
 	}
 	if err != nil {
-		return ch.Name, conversation.Receipt{}, fmt.Errorf("read body: %v: %w", err, conversation.ErrMalformed)
+		// 503 and not 400: the sender broke off or was slow, and Evolution never repeats what was answered with 400.
+		return ch.Name, conversation.Receipt{}, fmt.Errorf("read body: %w: %w", conversation.ErrUnavailable, err)
 	}
 	// A commit is not broken off because the sender hung up: it would repeat what may be stored already.
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)

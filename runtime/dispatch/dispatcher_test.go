@@ -1,0 +1,314 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"plantao/runtime/conversation"
+	"plantao/runtime/routing"
+)
+
+var errDown = errors.New("database is down")
+
+// store hands out the turns it was given and remembers what it was told.
+type store struct {
+	Store
+	mu        sync.Mutex
+	unrouted  []conversation.Unrouted
+	due       []conversation.Turn
+	nextDue   time.Duration
+	anyDue    bool
+	lost      bool // leases are not renewed
+	reply     error
+	seen      error
+	told      []string
+	claims    []conversation.Claim
+	failures  []conversation.Failure
+	looks     int
+	reclaimed int
+}
+
+func (s *store) tell(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, what)
+}
+
+func (s *store) Unrouted(_ context.Context, limit int) ([]conversation.Unrouted, error) {
+	s.looks++
+	return s.unrouted[:min(limit, len(s.unrouted))], nil
+}
+
+func (s *store) Claim(_ context.Context, c conversation.Claim) error {
+	s.unrouted = s.unrouted[1:]
+	s.claims = append(s.claims, c)
+	if c.IfEpoch != 0 {
+		return conversation.ErrStaleEpoch
+	}
+	return nil
+}
+
+func (s *store) ClaimTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.due) == 0 {
+		return conversation.Turn{}, conversation.ErrNothingDue
+	}
+	t := s.due[0]
+	s.due = s.due[1:]
+	return t, nil
+}
+
+func (s *store) ReclaimTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
+	s.reclaimed++
+	return conversation.Turn{}, conversation.ErrNothingDue
+}
+
+func (s *store) NextDue(context.Context) (time.Duration, bool, error) {
+	return s.nextDue, s.anyDue, nil
+}
+
+func (s *store) Renew(_ context.Context, _ time.Duration, held []conversation.TurnRef) ([]conversation.TurnRef, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost {
+		return nil, nil
+	}
+	return held, nil
+}
+
+func (s *store) Seen(context.Context, conversation.Process) error { return s.seen }
+
+func (s *store) HandBack(context.Context, conversation.TurnRef) error {
+	s.tell("hand back")
+	return nil
+}
+
+func (s *store) Reply(_ context.Context, _ conversation.TurnRef, _ string, parts []conversation.Part) error {
+	if s.reply == nil {
+		s.tell("reply")
+	}
+	return s.reply
+}
+
+func (s *store) Cancel(context.Context, conversation.TurnRef, string) error {
+	s.tell("cancel")
+	return nil
+}
+
+func (s *store) Fail(_ context.Context, _ conversation.TurnRef, f conversation.Failure) error {
+	s.tell("fail")
+	s.failures = append(s.failures, f)
+	return nil
+}
+
+// flow answers with the errors of its list, then with one part; with block it waits for its context.
+type flow struct {
+	errs  []error
+	parts []conversation.Part
+	block bool
+	asked int
+}
+
+func (f *flow) Ask(ctx context.Context, _ conversation.Turn) ([]conversation.Part, error) {
+	f.asked++
+	if f.block {
+		<-ctx.Done()
+		return nil, &conversation.FlowError{Retry: true, Err: ctx.Err()}
+	}
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, err
+	}
+	return f.parts, nil
+}
+
+type gate struct{ outcome conversation.Outcome }
+
+func (g gate) Send(context.Context, conversation.Turn) conversation.Outcome { return g.outcome }
+
+type noObserver struct{}
+
+func (noObserver) Woken(string)                    {}
+func (noObserver) FlowAsked(string, time.Duration) {}
+func (noObserver) TurnEnded(string)                {}
+
+func newDispatcher(s *store, f *flow) *Dispatcher {
+	return New(Config{
+		Store: s, Flow: f, Router: routing.ChannelFlow{}, Gate: gate{conversation.OutcomeDone}, Lease: 9 * time.Second,
+		MaxRunning: 2, Grace: 20 * time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+func running(no int) conversation.Turn {
+	return conversation.Turn{
+		TurnRef: conversation.TurnRef{Conversation: conversation.ID(no), No: no}, State: conversation.TurnRunning,
+		Expires: time.Now().Add(2 * time.Minute),
+	}
+}
+
+func TestHowATurnEnds(t *testing.T) {
+	t.Parallel()
+	one := []conversation.Part{{Text: "um"}}
+	again := &conversation.FlowError{Retry: true, Status: 404}
+	for _, c := range []struct {
+		name    string
+		flow    flow
+		reply   error
+		turn    func(*conversation.Turn)
+		outcome conversation.Outcome
+		told    []string
+		asked   int
+	}{
+		{name: "answered", flow: flow{parts: one}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
+		{name: "silence", flow: flow{}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
+		{name: "asked until it answers", flow: flow{errs: []error{again, again, errDown}, parts: one},
+			outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 4},
+		{name: "refused", flow: flow{errs: []error{&conversation.FlowError{Status: 403}}},
+			outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
+		{name: "never answered", flow: flow{block: true}, outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
+		{name: "taken over too late", turn: func(t *conversation.Turn) { t.Expires = time.Now() },
+			outcome: conversation.OutcomeFailed, told: []string{"fail"}},
+		{name: "owner changed while away", turn: func(t *conversation.Turn) { t.Stale = true },
+			outcome: conversation.OutcomeCancelled, told: []string{"cancel"}},
+		{name: "owner changed while asking", flow: flow{parts: one}, reply: conversation.ErrStaleEpoch,
+			outcome: conversation.OutcomeCancelled, told: []string{"cancel"}, asked: 1},
+		{name: "somebody else has it", flow: flow{parts: one}, reply: conversation.ErrTurnClosed,
+			outcome: conversation.OutcomeLost, asked: 1},
+		{name: "store down to the deadline", flow: flow{parts: one}, reply: errDown,
+			outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
+		{name: "answered before the takeover", turn: func(t *conversation.Turn) { t.State = conversation.TurnReplied },
+			outcome: conversation.OutcomeDone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				turn := running(1)
+				if c.turn != nil {
+					c.turn(&turn)
+				}
+				s, start := &store{reply: c.reply}, time.Now()
+				require.Equal(t, c.outcome, newDispatcher(s, &c.flow).run(t.Context(), turn))
+				require.Equal(t, c.told, s.told)
+				require.Equal(t, c.asked, c.flow.asked)
+				require.LessOrEqual(t, time.Since(start), 2*time.Minute, "nothing goes on after the deadline")
+			})
+		})
+	}
+}
+
+func TestNextLook(t *testing.T) {
+	t.Parallel()
+	s := &store{}
+	d := newDispatcher(s, &flow{})
+	next := func(due time.Duration, anyDue bool) (time.Duration, string) {
+		s.nextDue, s.anyDue = due, anyDue
+		wait, source, err := d.nextLook(t.Context())
+		require.NoError(t, err)
+		return wait, source
+	}
+	expect := func(wantWait time.Duration, wantSource string, due time.Duration, anyDue bool) {
+		t.Helper()
+		wait, source := next(due, anyDue)
+		require.Equal(t, wantWait, wait)
+		require.Equal(t, wantSource, source)
+	}
+	expect(time.Second, "poll", 0, false)
+	expect(301*time.Millisecond, "due", 300*time.Millisecond, true)
+	expect(time.Second, "poll", time.Hour, true)
+	expect(time.Millisecond, "due", 0, true)
+	expect(time.Second, "poll", 0, true) // still there: looking on would be a busy loop
+	expect(time.Second, "poll", 0, true)
+	expect(51*time.Millisecond, "due", 50*time.Millisecond, true)
+	expect(time.Millisecond, "due", 0, true)
+}
+
+func TestRouteGoesOnPastAFasterReplica(t *testing.T) {
+	t.Parallel()
+	s := &store{}
+	for i := range routeBatch + 1 {
+		u := conversation.Unrouted{Conversation: conversation.ID(i), Flow: "f"}
+		if i == 1 {
+			u.Epoch = 9
+		}
+		s.unrouted = append(s.unrouted, u)
+	}
+	require.NoError(t, newDispatcher(s, &flow{}).route(t.Context()))
+	require.Len(t, s.claims, routeBatch+1)
+	require.Equal(t, 2, s.looks, "a full batch is followed by another look")
+	require.Equal(t, "channel_flow", s.claims[0].Reason)
+	require.Equal(t, conversation.AIActive, s.claims[0].State)
+}
+
+func TestTurnsAreBoundedBySlots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{due: []conversation.Turn{running(1), running(2), running(3)}}
+		f := &flow{block: true}
+		d := newDispatcher(s, f)
+		require.NoError(t, d.look(t.Context(), true))
+		synctest.Wait()
+		require.Len(t, s.due, 1)
+		require.Len(t, d.held, 2)
+		require.Equal(t, 1, s.reclaimed)
+
+		start := time.Now()
+		d.drain()
+		require.Equal(t, d.c.Grace, time.Since(start), "turns may go on for the grace period")
+		require.Equal(t, []string{"hand back", "hand back"}, s.told)
+		require.Empty(t, d.held)
+		require.Empty(t, d.slots)
+		require.Len(t, d.wakes, 1, "the end of a turn brings the next look")
+	})
+}
+
+func TestLostLeaseEndsATurnWithoutAWord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{due: []conversation.Turn{running(1)}}
+		d := newDispatcher(s, &flow{block: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			d.Run(ctx)
+			close(done)
+		}()
+		synctest.Wait()
+		require.Len(t, d.held, 1)
+		<-time.After(d.c.Lease + time.Millisecond) // the bubble's clock: three heartbeats
+		synctest.Wait()
+		require.Len(t, d.held, 1, "the lease is renewed")
+		s.mu.Lock()
+		s.lost = true
+		s.mu.Unlock()
+		<-time.After(d.c.Lease / 3)
+		synctest.Wait()
+		require.Empty(t, d.held)
+		require.Empty(t, s.told, "it is somebody else's turn")
+		cancel()
+		<-done
+	})
+}
+
+func TestSupersededIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(&store{seen: conversation.ErrSuperseded}, &flow{})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*d.c.Lease)
+		defer cancel()
+		d.heartbeat(ctx) // beats on: closing the channel twice would panic
+		select {
+		case <-d.Superseded():
+		default:
+			t.Fatal("not told")
+		}
+	})
+}

@@ -1,0 +1,287 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"plantao/runtime/conversation"
+)
+
+var errDown = errors.New("database is down")
+
+// store is an outbox of one turn that remembers what it was told. down says whether a call fails, and whether it has its
+// effect all the same, as when the connection breaks after the commit.
+type store struct {
+	conversation.Outbox
+	parts  []conversation.QueuedPart
+	intent int // the part that passed and whose fate is open; zero: none
+	owner  bool
+	told   []string
+	down   func(call string) (fails, effect bool)
+}
+
+func (s *store) call(name string, effect func()) error {
+	fails, anyway := false, false
+	if s.down != nil {
+		fails, anyway = s.down(name)
+	}
+	if !fails || anyway {
+		effect()
+	}
+	if fails {
+		return errDown
+	}
+	return nil
+}
+
+func (s *store) QueuedParts(context.Context, conversation.TurnRef) ([]conversation.QueuedPart, error) {
+	return s.parts, nil
+}
+
+func (s *store) Pass(_ context.Context, p conversation.PartRef, _ conversation.Process, _ time.Duration) (passed bool, err error) {
+	err = s.call("pass", func() {
+		passed = s.owner && s.intent == 0
+		if passed {
+			s.intent = p.Part
+		}
+	})
+	return passed && err == nil, err
+}
+
+func (s *store) settle(name string, part int) (ours bool, err error) {
+	err = s.call(name, func() {
+		ours = s.intent == part
+		if ours {
+			s.intent = 0
+			s.told = append(s.told, name)
+		}
+	})
+	return ours, err
+}
+
+func (s *store) Sent(_ context.Context, p conversation.PartRef, _ conversation.Delivery) (bool, error) {
+	return s.settle("sent", p.Part)
+}
+
+func (s *store) Unsent(_ context.Context, p conversation.PartRef) (bool, error) {
+	return s.settle("unsent", p.Part)
+}
+
+func (s *store) Unknown(_ context.Context, p conversation.PartRef, _ string) (bool, error) {
+	return s.settle("unknown", p.Part)
+}
+
+func (s *store) Cancel(context.Context, conversation.TurnRef, string) error {
+	if s.owner {
+		return conversation.ErrTurnClosed
+	}
+	s.told = append(s.told, "cancel")
+	return nil
+}
+
+func (s *store) Fail(_ context.Context, _ conversation.TurnRef, f conversation.Failure) error {
+	return s.call("fail", func() { s.told = append(s.told, "fail "+f.Reason) })
+}
+
+// sender answers with the errors of its list, then with success.
+type sender struct {
+	conversation.Sender
+	errs  []error
+	sends []string
+	late  time.Duration // how much later than allowed the last send was
+}
+
+func (s *sender) SendText(_ context.Context, _, _, text string, notAfter time.Time) (conversation.Delivery, error) {
+	s.late = time.Since(notAfter)
+	if len(s.errs) > 0 {
+		err := s.errs[0]
+		s.errs = s.errs[1:]
+		return conversation.Delivery{}, err
+	}
+	s.sends = append(s.sends, text)
+	return conversation.Delivery{MessageID: text}, nil
+}
+
+type noObserver struct{}
+
+func (noObserver) PartTried(string, time.Duration) {}
+
+func send(ctx context.Context, st *store, se *sender) conversation.Outcome {
+	g := New(Config{Store: st, Sender: se, Lease: 9 * time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler)})
+	return g.Send(ctx, conversation.Turn{Expires: time.Now().Add(time.Hour)})
+}
+
+func twoParts() *store {
+	return &store{owner: true, parts: []conversation.QueuedPart{{No: 1, Text: "um"}, {No: 2, Text: "dois"}}}
+}
+
+func TestPartsGoOutInOrder(t *testing.T) {
+	t.Parallel()
+	st, se := twoParts(), &sender{}
+	require.Equal(t, conversation.OutcomeDone, send(t.Context(), st, se))
+	require.Equal(t, []string{"um", "dois"}, se.sends)
+	require.Equal(t, []string{"sent", "sent"}, st.told)
+	require.InDelta(t, -6*time.Second, se.late, float64(time.Second), "local trust ends a third before the lease")
+}
+
+func TestWhatIsToldOfAFailedSend(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		err     error
+		outcome conversation.Outcome
+		told    []string
+	}{
+		{"nothing written", &conversation.SendError{Outcome: conversation.SendNothing, Err: errDown}, conversation.OutcomeDone,
+			[]string{"unsent", "sent", "sent"}},
+		{"refused", &conversation.SendError{Outcome: conversation.SendRefused, Err: errDown}, conversation.OutcomeFailed,
+			[]string{"fail send_refused"}},
+		{"unknown", &conversation.SendError{Outcome: conversation.SendUnknown, Err: errDown}, conversation.OutcomeAmbiguous,
+			[]string{"unknown"}},
+		{"an error of no kind is unknown", errDown, conversation.OutcomeAmbiguous, []string{"unknown"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				st := twoParts()
+				require.Equal(t, c.outcome, send(t.Context(), st, &sender{errs: []error{c.err}}))
+				require.Equal(t, c.told, st.told)
+			})
+		})
+	}
+}
+
+func TestFateIsRecordedThroughALongOutage(t *testing.T) {
+	t.Parallel()
+	for name, se := range map[string]*sender{
+		"sent": {}, "unknown": {errs: []error{errDown}},
+		"fail": {errs: []error{&conversation.SendError{Outcome: conversation.SendRefused}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				st, start := twoParts(), time.Now()
+				st.parts = st.parts[:1]
+				st.down = func(call string) (bool, bool) { return call == name && time.Since(start) < 5*time.Minute, false }
+				require.NotEqual(t, conversation.OutcomeLost, send(t.Context(), st, se))
+				require.Len(t, st.told, 1)
+				require.Less(t, time.Since(start), 5*time.Minute+5*time.Second)
+			})
+		})
+	}
+}
+
+func TestRecordingEndsSomeTimeAfterTheTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		st := twoParts()
+		st.down = func(call string) (bool, bool) { return call == "sent", false }
+		time.AfterFunc(time.Minute, cancel)
+		start := time.Now()
+		require.Equal(t, conversation.OutcomeLost, send(ctx, st, &sender{}))
+		require.Equal(t, time.Minute+markTimeout, time.Since(start))
+	})
+}
+
+func TestIntentThatCommitsLateIsTakenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st, se := twoParts(), &sender{}
+		calls := 0
+		st.down = func(call string) (bool, bool) {
+			if call == "pass" {
+				calls++
+			}
+			return call == "pass" && calls == 1, false
+		}
+		// The first pass fails on our side and takes effect only after it was put back.
+		time.AfterFunc(time.Millisecond, func() { st.intent = 1 })
+		require.Equal(t, conversation.OutcomeDone, send(t.Context(), st, se))
+		require.Equal(t, []string{"um", "dois"}, se.sends, "each part once")
+		require.Equal(t, []string{"unsent", "sent", "sent"}, st.told)
+	})
+}
+
+func TestChangeOfOwnerStopsTheAnswer(t *testing.T) {
+	t.Parallel()
+	st, se := twoParts(), &sender{}
+	st.owner = false
+	require.Equal(t, conversation.OutcomeCancelled, send(t.Context(), st, se))
+	require.Empty(t, se.sends)
+	require.Equal(t, []string{"cancel"}, st.told)
+}
+
+func TestDeadlineBetweenAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := twoParts()
+		nothing := &conversation.SendError{Outcome: conversation.SendNothing, Err: errDown}
+		se := &sender{}
+		for range 10_000 {
+			se.errs = append(se.errs, nothing)
+		}
+		start := time.Now()
+		require.Equal(t, conversation.OutcomeFailed, send(t.Context(), st, se))
+		require.Equal(t, "fail "+conversation.ReasonDeadline, st.told[len(st.told)-1])
+		require.Zero(t, st.intent)
+		require.InDelta(t, time.Hour, time.Since(start), float64(10*time.Second))
+	})
+}
+
+// proofs is an outbox with one ambiguous part. Messages in taken are proof of another part.
+type proofs struct {
+	conversation.Outbox
+	taken  map[string]bool
+	proved string
+}
+
+func (p *proofs) Prove(_ context.Context, _ conversation.AmbiguousPart, d conversation.Delivery) (bool, error) {
+	if p.taken[d.MessageID] {
+		return false, nil
+	}
+	p.proved = d.MessageID
+	return true, nil
+}
+
+type history struct {
+	conversation.Sender
+	sent  []conversation.Delivery
+	since time.Time
+}
+
+func (h *history) SentSince(_ context.Context, _, _ string, t time.Time) ([]conversation.Delivery, error) {
+	h.since = t
+	return h.sent, nil
+}
+
+func TestReadBackTakesTheOldestFreeMessageWithTheText(t *testing.T) {
+	t.Parallel()
+	outbox := &proofs{taken: map[string]bool{"B": true}}
+	evolution := &history{sent: []conversation.Delivery{ // newest first
+		{MessageID: "E", Text: "um"}, {MessageID: "D", Text: "um"}, {MessageID: "C", Text: "outro"},
+		{MessageID: "B", Text: "um"}, {MessageID: "A", Text: "outro"},
+	}}
+	woken := 0
+	r := NewReadBack(ReadBackConfig{Store: outbox, Sender: evolution, Wake: func() { woken++ }, Observer: noObserver{},
+		Logger: slog.New(slog.DiscardHandler)})
+	intent := time.Date(2026, 1, 2, 3, 4, 5, 999e6, time.UTC)
+	part := conversation.AmbiguousPart{Text: "um", IntentAt: intent}
+	r.check(t.Context(), part)
+	require.Equal(t, "D", outbox.proved)
+	require.Equal(t, 1, woken)
+	require.Equal(t, 5, evolution.since.Second())
+	require.Zero(t, evolution.since.Nanosecond(), "Evolution's clock has seconds")
+
+	outbox.proved = ""
+	part.Text = "nunca dito"
+	r.check(t.Context(), part)
+	require.Empty(t, outbox.proved, "absence proves nothing")
+	require.Equal(t, 1, woken)
+}
