@@ -7,6 +7,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +21,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/stretchr/testify/require"
 
+	"plantao/runtime/n8n"
+	"plantao/runtime/n8n/n8ntest"
+	"plantao/templates"
 	"plantao/test/e2e/devstack"
 	"plantao/test/figure"
 )
@@ -43,6 +47,11 @@ func TestDevStack(t *testing.T) {
 	t.Run("closed paths are closed", func(t *testing.T) { closedPaths(t, s) })
 	t.Run("a role sees only its own database", func(t *testing.T) { ownDatabase(t, s) })
 	t.Run("a Redis user sees only its own database", func(t *testing.T) { ownRedis(t, s) })
+
+	if os.Getenv("SMOKE") == "" {
+		// Waits out n8n's limit of five sign-ins a minute.
+		t.Run("flows install, change and rotate", func(t *testing.T) { flows(t, s) })
+	}
 
 	again := s.MustUpUnchanged(t)
 	preview := s.MustPreviewUnchanged(t)
@@ -91,6 +100,16 @@ func wired(t *testing.T, s *devstack.Stack) {
 	require.Equal(t, "http://router:8080/hooks/evolution/principal", evolution(`select url from evolution_api."Webhook"`))
 	require.Equal(t, "1", s.Exec(t, "postgres", "psql", "-X", "-U", "postgres", "-d", "n8n", "-Atc", "select count(*) from workflow_entity where active"))
 	require.Contains(t, s.ChatwootInboxes(t), "principal")
+}
+
+// flows: installing again changes nothing; a changed flow and a rotated token count at once.
+func flows(t *testing.T, s *devstack.Stack) {
+	secrets := s.MustSecrets(t)
+	n8ntest.VerifyInstall(t, n8n.InstallConfig{
+		URL: "http://" + s.IP(t, "n8n", "app") + ":5678", OwnerEmail: "operadora@plantao.example",
+		OwnerPassword: secrets["secret-n8n-owner.value"], FlowToken: secrets["secret-n8n-flow.value"],
+		Workflows: templates.N8N(), Logger: slog.New(slog.DiscardHandler),
+	})
 }
 
 func answeredOnce(t *testing.T, s *devstack.Stack) {

@@ -40,18 +40,18 @@ type BuildOptions struct {
 func (e *Engine) Build(ctx context.Context, opts BuildOptions, writeContext func(io.Writer) error) error {
 	if opts.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not finished after %s", opts.Timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not finished after %s; run this again (finished steps are kept), or raise timeout in its image.yaml", opts.Timeout))
 		defer cancel()
 	}
 	reader, writer := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
 		err := writeContext(writer)
-		writer.CloseWithError(err)
+		_ = writer.CloseWithError(err)
 		sent <- err
 	}()
 	err := e.build(ctx, opts, reader)
-	reader.CloseWithError(errBuildEnded)
+	_ = reader.CloseWithError(errBuildEnded)
 	sendErr := <-sent
 	switch {
 	case err == nil:

@@ -137,7 +137,7 @@ func CheckDisk(folder string, needMiB int) error {
 		}
 		folder = parent
 	}
-	free := int64(stat.Bavail) * int64(stat.Bsize) >> 20
+	free := int64(stat.Bavail) * stat.Bsize >> 20
 	if free < int64(needMiB) {
 		return fmt.Errorf("%d MiB are free at %q, %d MiB are needed: free some space (`go run ./test/lab prune`, `docker system df`), then run this again",
 			free, folder, needMiB)
