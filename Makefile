@@ -19,7 +19,7 @@ endif
 # auto, registry or lab: where `make images` takes images from.
 SOURCE ?= auto
 BINARIES := plantao pulumi-resource-plantao
-SETUP := $(CACHE)/bin/plantao-setup
+SETUP := bin/plantao-setup
 PULUMI := pulumi --non-interactive --stack $(STACK)
 
 ##@ Run
@@ -80,19 +80,21 @@ race: $(SETUP) ## The same under the race detector
 
 .PHONY: e2e
 e2e: setup build images ## The whole system on the real engine: up, messages, kills, no-op, destroy (SMOKE=1: short)
-	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m ./infra/provider/... ./test/lab/... ./cmd/plantao/...
-	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+	@go test -tags e2e -count=1 -timeout 40m ./infra/provider ./test/lab/builder ./test/lab/contract ./cmd/plantao/engine
+	@go -C tools test -tags e2e -count=1 -timeout 40m ./setup ./pulumi-language-go
+	@go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
 
 .PHONY: bench-infra
 bench-infra: setup build images ## Times of a no-op up and preview, size and memory of the router
-	@PLANTAO_E2E=1 go test -tags e2e -count=1 -timeout 40m -v -run TestInfra ./test/bench/...
+	@go test -tags e2e -count=1 -timeout 40m -v -run TestInfra ./test/bench
 
 ##@ Keep clean
 .PHONY: lint
 lint: $(SETUP) ## Linters, among them the import arrows of the architecture
 	@$(SETUP) --for lint
-	@golangci-lint run ./...
-	@cd tools && golangci-lint run --config ../.golangci.yml ./...
+	@golangci-lint run --allow-parallel-runners ./...
+	@cd tools && golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
+	@$(SETUP) --govulncheck
 
 .PHONY: fmt
 fmt: $(SETUP) ## Format

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package engine_test
 
 import (
@@ -40,14 +42,9 @@ func main() {
 }
 `
 
-// TestRealEngine holds the double to the truth: with PLANTAO_E2E=1 it makes a container on this
-// machine's Docker, and looks at it, reads its log and follows it through a restart. Without it there
-// is nothing to do: unit tests need no Docker.
+// TestRealEngine holds the double to the truth: it makes a container on this machine's Docker, looks at
+// it, reads its log and follows it through a restart.
 func TestRealEngine(t *testing.T) {
-	if os.Getenv("PLANTAO_E2E") != "1" {
-		t.Log("PLANTAO_E2E=1 runs this against the real Docker Engine")
-		return
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
