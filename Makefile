@@ -121,4 +121,4 @@ help: ## This help
 # The setup program itself: built when its sources changed, so that a set-up machine waits for nothing.
 $(SETUP): $(wildcard tools/setup/*.go tools/setup/*.yaml tools/go.mod tools/go.sum)
 	@mkdir -p $(dir $@)
-	@go -C tools build -o $@ ./setup
+	@go -C tools build -o $(CURDIR)/$@ ./setup

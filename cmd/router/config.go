@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -140,7 +141,7 @@ func (p problems) err() error {
 func (c *serveConfig) validate(p *problems) {
 	_, port, err := net.SplitHostPort(c.Listen)
 	if err == nil && port != "" {
-		_, err = net.LookupPort("tcp", port)
+		_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	}
 	p.require(err == nil && port != "", "listen: %q is not host:port; write \":8080\"", c.Listen)
 	p.require(validLevel(c.LogLevel), "log_level: %q is none of debug, info, warn, error", c.LogLevel)
