@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -48,11 +49,31 @@ func (f Figure) String() string {
 	return fmt.Sprintf("figure %s %s %s target %s %s %s", f.Name, number(f.Value), f.Unit, f.Op, number(f.Target), verdict)
 }
 
-// Print writes the line to stdout, at the start of a line of its own.
-func (f Figure) Print() { f.Fprint(os.Stdout) }
+// Sheet collects a run's figures, so that they stand together at its end. The zero value is empty; it is
+// safe for concurrent use.
+type Sheet struct {
+	mu      sync.Mutex
+	figures []Figure
+}
 
-// Fprint writes the line to w.
-func (f Figure) Fprint(w io.Writer) { fmt.Fprintln(w, f.String()) }
+// Add notes a figure.
+func (s *Sheet) Add(f Figure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.figures = append(s.figures, f)
+}
+
+// Print writes the figures to stdout in the order they came, a line each.
+func (s *Sheet) Print() { s.Fprint(os.Stdout) }
+
+// Fprint writes the figures to w.
+func (s *Sheet) Fprint(w io.Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.figures {
+		fmt.Fprintln(w, f.String())
+	}
+}
 
 // Seconds is a duration claim: at most target.
 func Seconds(name string, measured, target time.Duration) Figure {

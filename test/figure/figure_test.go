@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,15 @@ func TestLines(t *testing.T) {
 	} {
 		require.Equal(t, want, f.String())
 	}
+}
+
+func TestSheetKeepsOrder(t *testing.T) {
+	var s Sheet
+	s.Add(Count("b", 1, 1))
+	s.Add(Count("a", 0, 1))
+	var out strings.Builder
+	s.Fprint(&out)
+	require.Equal(t, "figure b 1 count target == 1 ok\nfigure a 0 count target == 1 short\n", out.String())
 }
 
 func TestUnknownOperatorPanics(t *testing.T) {

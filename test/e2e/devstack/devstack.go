@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -137,16 +138,28 @@ func (s *Stack) MustUp(t *testing.T) Run {
 	return s.MustPulumi(t, "up", "--yes", "--skip-preview", "--stack", s.Name)
 }
 
-// MustUpUnchanged runs `up` and fails when anything changes.
-func (s *Stack) MustUpUnchanged(t *testing.T) Run {
+// MustPreview runs `preview`.
+func (s *Stack) MustPreview(t *testing.T) Run {
 	t.Helper()
-	return s.MustPulumi(t, "up", "--yes", "--skip-preview", "--expect-no-changes", "--stack", s.Name)
+	return s.MustPulumi(t, "preview", "--stack", s.Name)
 }
 
-// MustPreviewUnchanged runs `preview` and fails when anything would change.
-func (s *Stack) MustPreviewUnchanged(t *testing.T) Run {
+// changeLine is a line of the summary such as "    ~ 6 updated" or "    +-1 to replace".
+var changeLine = regexp.MustCompile(`(?m)^\s+[+~-]{1,2}\s?(\d+) (?:to )?[a-z]+`)
+
+// Changes is how many resources an `up` changed or a `preview` would change.
+func (r Run) Changes(t *testing.T) int {
 	t.Helper()
-	return s.MustPulumi(t, "preview", "--expect-no-changes", "--stack", s.Name)
+	_, summary, found := strings.Cut(r.Out, "\nResources:\n")
+	require.True(t, found, "no summary in:\n%s", r.Out)
+	total := 0
+	for _, m := range changeLine.FindAllStringSubmatch(summary, -1) {
+		n, err := strconv.Atoi(m[1])
+		require.NoError(t, err)
+		total += n
+	}
+	require.True(t, total > 0 || strings.Contains(summary, "unchanged"), "the summary names neither changes nor unchanged resources:\n%s", summary)
+	return total
 }
 
 // MustDestroy takes the stack down.
