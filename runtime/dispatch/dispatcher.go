@@ -8,6 +8,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -177,25 +178,29 @@ func (d *Dispatcher) report(ctx context.Context, err error) {
 
 // look does everything there is to do now.
 func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
-	if err := d.route(ctx); err != nil {
-		return err
-	}
+	// A conversation that cannot be routed holds up neither the others nor the turns.
+	unrouted := d.route(ctx)
 	if sweep {
 		if err := d.takeAll(ctx, d.c.Store.ReclaimTurn); err != nil {
-			return err
+			return errors.Join(unrouted, err)
 		}
 	}
-	return d.takeAll(ctx, d.c.Store.ClaimTurn)
+	return errors.Join(unrouted, d.takeAll(ctx, d.c.Store.ClaimTurn))
 }
 
 // routeBatch is how many unrouted conversations one query lists.
 const routeBatch = 100
 
+// maxRouteFailures in a row mean that the store is the trouble, and not a conversation.
+const maxRouteFailures = 3
+
 func (d *Dispatcher) route(ctx context.Context) error {
+	var failures error
+	inARow := 0
 	for {
 		list, err := d.c.Store.Unrouted(ctx, routeBatch)
 		if err != nil {
-			return err
+			return errors.Join(failures, err)
 		}
 		for _, u := range list {
 			decision := d.c.Router.Decide(u)
@@ -207,13 +212,19 @@ func (d *Dispatcher) route(ctx context.Context) error {
 				continue // another replica was faster
 			}
 			if err != nil {
-				return err
+				failures = errors.Join(failures, fmt.Errorf("route conversation %s: %w", u.Conversation, err))
+				if inARow++; inARow == maxRouteFailures {
+					return failures
+				}
+				continue
 			}
+			inARow = 0
 			d.c.Logger.InfoContext(ctx, "conversation routed", "conversation", u.Conversation, "channel", u.Channel,
 				"owner", decision.To.Kind, "agent", decision.To.ID, "epoch", u.Epoch+1, "reason", decision.Reason)
 		}
-		if len(list) < routeBatch {
-			return nil
+		// The same ones would be listed again: what failed is tried at the next look.
+		if len(list) < routeBatch || failures != nil {
+			return failures
 		}
 	}
 }

@@ -141,7 +141,7 @@ func (noObserver) Woken(string)                    {}
 func (noObserver) FlowAsked(string, time.Duration) {}
 func (noObserver) TurnEnded(string)                {}
 
-func newDispatcher(s *store, f *flow) *Dispatcher {
+func newDispatcher(s Store, f *flow) *Dispatcher {
 	return New(Config{
 		Store: s, Flow: f, Router: routing.ChannelFlow{}, Gate: gate{conversation.OutcomeDone}, Lease: 9 * time.Second,
 		MaxRunning: 2, Grace: 20 * time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler),
@@ -311,4 +311,45 @@ func TestSupersededIsToldOnce(t *testing.T) {
 			t.Fatal("not told")
 		}
 	})
+}
+
+// poisoned is a store in which some conversations cannot be claimed.
+type poisoned struct {
+	store
+	bad map[conversation.ID]bool
+}
+
+func (s *poisoned) Unrouted(context.Context, int) ([]conversation.Unrouted, error) {
+	return s.unrouted, nil
+}
+
+func (s *poisoned) Claim(_ context.Context, c conversation.Claim) error {
+	if s.bad[c.Conversation] {
+		return errDown
+	}
+	s.claims = append(s.claims, c)
+	return nil
+}
+
+func TestRouteGoesOnPastAConversationThatCannotBeClaimed(t *testing.T) {
+	t.Parallel()
+	s := &poisoned{bad: map[conversation.ID]bool{0: true, 2: true}}
+	for i := range 4 {
+		s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(i), Flow: "f"})
+	}
+	err := newDispatcher(s, &flow{}).route(t.Context())
+	require.ErrorIs(t, err, errDown)
+	require.Len(t, s.claims, 2)
+}
+
+func TestRouteStopsWhenTheStoreIsTheTrouble(t *testing.T) {
+	t.Parallel()
+	s := &poisoned{bad: map[conversation.ID]bool{}}
+	for i := range routeBatch {
+		s.bad[conversation.ID(i)] = true
+		s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(i), Flow: "f"})
+	}
+	s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(routeBatch), Flow: "f"})
+	require.ErrorIs(t, newDispatcher(s, &flow{}).route(t.Context()), errDown)
+	require.Empty(t, s.claims)
 }

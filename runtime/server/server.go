@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"plantao/runtime/api"
 	"plantao/runtime/conversation"
 )
@@ -25,6 +27,9 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
+
+	// bodiesAtOnce is how many bodies of the largest size may be held; smaller ones are as many more.
+	bodiesAtOnce = 2
 
 	storeTimeout = 10 * time.Second
 	readyTimeout = 2 * time.Second
@@ -59,6 +64,8 @@ type Server struct {
 	c     Config
 	mux   *http.ServeMux
 	phase atomic.Int32
+	// bodies bounds the bytes of request bodies held at once.
+	bodies *semaphore.Weighted
 }
 
 // Phases of a server's life.
@@ -70,7 +77,7 @@ const (
 
 // New makes a Server. It refuses hooks until Open is called.
 func New(c Config) *Server {
-	s := &Server{c: c, mux: http.NewServeMux()}
+	s := &Server{c: c, mux: http.NewServeMux(), bodies: semaphore.NewWeighted(bodiesAtOnce * c.MaxBodyBytes)}
 	s.mux.HandleFunc("/hooks/evolution/{channel}", s.evolutionHook)
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
@@ -137,6 +144,15 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, channel string) (k
 	if err != nil || kind != "application/json" {
 		return ch.Name, conversation.Receipt{}, conversation.ErrNotJSON
 	}
+	// Nobody sends webhooks of many megabytes in normal operation; a dozen at once would be the process's memory.
+	weight := s.c.MaxBodyBytes
+	if r.ContentLength >= 0 {
+		weight = min(weight, r.ContentLength)
+	}
+	if err := s.bodies.Acquire(ctx, weight); err != nil {
+		return ch.Name, conversation.Receipt{}, fmt.Errorf("wait for other webhooks' bodies: %w: %w", conversation.ErrUnavailable, err)
+	}
+	defer s.bodies.Release(weight)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.c.MaxBodyBytes))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -157,4 +159,30 @@ func TestEveryTimeoutIsSet(t *testing.T) {
 	require.Positive(t, h.WriteTimeout)
 	require.Positive(t, h.IdleTimeout)
 	require.Positive(t, h.MaxHeaderBytes)
+}
+
+// held is a body that comes only once it is let go.
+type held struct{ let <-chan struct{} }
+
+func (h held) Read([]byte) (int, error) { <-h.let; return 0, io.EOF }
+
+func TestBodiesAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(&ingest{})
+		s.Open()
+		let := make(chan struct{})
+		var waiting sync.WaitGroup
+		for range bodiesAtOnce {
+			waiting.Go(func() { post(s, held{let}) })
+		}
+		synctest.Wait()
+		// The bubble's clock runs to the deadline at once: nobody lets go before it.
+		refused := post(s, held{let})
+		require.Equal(t, http.StatusServiceUnavailable, refused.Code)
+		require.NotEmpty(t, refused.Header().Get("Retry-After"))
+		close(let)
+		waiting.Wait()
+		require.Equal(t, http.StatusOK, post(s, strings.NewReader("{}")).Code)
+	})
 }
