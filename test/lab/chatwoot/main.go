@@ -7,7 +7,7 @@
 //	bundle exec rails s -p 3000 -b 0.0.0.0
 //	bundle exec sidekiq -C config/sidekiq.yml
 //
-// It was written from the facts sheet (upstreams, §3 and §9: Chatwoot v4.15.1) and, for shapes and texts, from the
+// It was written from upstream's documentation (Chatwoot v4.15.1) and, for shapes and texts, from the
 // upstream sources those name. It refuses what the real one refuses, with the same status codes.
 //
 // Imitated: the environment (what is dangerous unset is refused, all problems at once), the database and Redis it names,

@@ -9,8 +9,8 @@
 //
 // # What is imitated
 //
-// The project's upstream fact sheet, sections 4 (image, environment, start) and 8 (routes, webhooks, EVOLUTION channel). Where the sheet
-// is silent the behaviour of upstream's public source of the 2.3 line decides; the surprising parts are:
+// Image, environment, start, routes, webhooks and the EVOLUTION channel, after upstream's documentation and public source of the
+// 2.3 line; the surprising parts are:
 //
 //   - A route looks for the instance first and for the key second: an unknown instance is 404 even without a key.
 //   - A body that fails validation is answered with a list inside a list ("message":[["…"]]), other refusals with a flat list.

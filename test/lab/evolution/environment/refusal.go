@@ -20,7 +20,7 @@ type refusal struct {
 	mayBeEmpty bool
 }
 
-// refusals is the list of facts §4.3 whose example or fallback value is dangerous.
+// refusals is the list of variables in upstream's .env.example whose example or fallback value is dangerous.
 var refusals = []refusal{
 	{name: "AUTHENTICATION_API_KEY", example: "the key published in its .env.example", why: "anyone can use the API"},
 	{name: "AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES", example: "true", why: "instance tokens are shown in fetchInstances and in every webhook"},

@@ -84,7 +84,7 @@ var absoluteURL = regexp.MustCompile(`^https?://`)
 // jwtLife is how long the token made from jwt_key is valid; retries of a delivery do not renew it.
 const jwtLife = 10 * time.Minute
 
-// signJWT makes the HS256 token of facts §8.4.
+// signJWT makes the HS256 token that upstream makes of the special header jwt_key.
 func signJWT(key string, now time.Time) string {
 	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"app":"evolution","action":"webhook"}`, now.Unix(), now.Add(jwtLife).Unix())
 	enc := base64.RawURLEncoding
