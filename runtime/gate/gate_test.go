@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ var errDown = errors.New("database is down")
 // effect all the same, as when the connection breaks after the commit.
 type store struct {
 	conversation.Outbox
+	mu     sync.Mutex // held over every effect on intent and told
 	parts  []conversation.QueuedPart
 	intent int // the part that passed and whose fate is open; zero: none
 	owner  bool
@@ -32,7 +34,9 @@ func (s *store) call(name string, effect func()) error {
 		fails, anyway = s.down(name)
 	}
 	if !fails || anyway {
+		s.mu.Lock()
 		effect()
+		s.mu.Unlock()
 	}
 	if fails {
 		return errDown
@@ -202,7 +206,11 @@ func TestIntentThatCommitsLateIsTakenBack(t *testing.T) {
 			return call == "pass" && calls == 1, false
 		}
 		// The first pass fails on our side and takes effect only after it was put back.
-		time.AfterFunc(time.Millisecond, func() { st.intent = 1 })
+		time.AfterFunc(time.Millisecond, func() {
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			st.intent = 1
+		})
 		require.Equal(t, conversation.OutcomeDone, send(t.Context(), st, se))
 		require.Equal(t, []string{"um", "dois"}, se.sends, "each part once")
 		require.Equal(t, []string{"unsent", "sent", "sent"}, st.told)

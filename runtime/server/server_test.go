@@ -22,6 +22,7 @@ const secretHeader = "X-Plantao-Secret"
 // ingest knows the channel "p" with the secret "s" and answers Receive with err.
 type ingest struct {
 	err  error
+	mu   sync.Mutex
 	body []byte
 }
 
@@ -36,6 +37,8 @@ func (*ingest) Authorize(_ context.Context, channel, secret string) (conversatio
 }
 
 func (i *ingest) Receive(_ context.Context, _ conversation.Channel, body []byte) (conversation.Receipt, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	i.body = body
 	return conversation.Receipt{}, i.err
 }
