@@ -45,6 +45,15 @@ ready: setup build
 down: setup build ## Take the stack down: its containers, networks and volumes
 	@$(PULUMI) destroy --yes --skip-preview
 
+.PHONY: mend
+mend: setup build ## After a killed `make up`: release its lock, make containers and networks anew; volumes stay
+	@$(PULUMI) cancel --yes
+	@# What was being made when the run died is on the engine but not in the state, and its name is taken.
+	@docker ps -aq --filter label=plantao.stack=$(STACK) | xargs -r docker rm -f >/dev/null
+	@docker network ls -q --filter label=plantao.stack=$(STACK) | xargs -r docker network rm >/dev/null
+	@$(PULUMI) refresh --yes --skip-preview --clear-pending-creates
+	@$(MAKE) up
+
 .PHONY: setup
 setup: $(SETUP) ## Install what is missing: Pulumi, its plugins, Docker (cached: under 2 s)
 	@$(SETUP) --for up
