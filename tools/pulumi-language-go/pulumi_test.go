@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,9 +61,7 @@ func newProject(t *testing.T) *project {
 
 // program writes the program's body.
 func (p *project) program(body string) {
-	write(p.t, filepath.Join(p.dir, "main.go"), `//go:build e2e
-
-package main
+	write(p.t, filepath.Join(p.dir, "main.go"), `package main
 
 import (
 	"errors"
@@ -151,11 +150,21 @@ func TestInterruptedPulumi(t *testing.T) {
 		}
 		select {}`)
 	cmd := p.command("preview")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { _, err := os.Stat(started); return err == nil }, 5*time.Minute, 50*time.Millisecond)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
+	running := func() bool { _, err := os.Stat(started); return err == nil }
+	for deadline := time.Now().Add(5 * time.Minute); !running(); {
+		select {
+		case err := <-done:
+			t.Fatalf("pulumi ended before its program ran: %v\n%s", err, out.String())
+		case <-time.After(50 * time.Millisecond):
+			require.True(t, time.Now().Before(deadline), "the program did not start")
+		}
+	}
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	select {
 	case err := <-done:
 		require.Error(t, err)
