@@ -17,6 +17,8 @@ var (
 	ErrTurnClosed     = errors.New("turn is not open in this generation")
 	ErrNothingDue     = errors.New("nothing is due")
 	ErrSuperseded     = errors.New("another process runs under this instance name")
+	ErrLockHeld       = errors.New("lock is held by another")
+	ErrLockLost       = errors.New("lock is not held with this token")
 )
 
 // FlowError is an answer of a flow that could not be used. Retry says whether asking again can help.
