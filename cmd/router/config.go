@@ -85,6 +85,9 @@ type turnConfig struct {
 	Cap time.Duration `koanf:"cap"`
 	// Poll is how often the database is looked at without a wake-up. Default 1s.
 	Poll time.Duration `koanf:"poll"`
+	// Patience is how long proof of an ambiguous part is waited for before the conversation goes to the human queue.
+	// Default 1m.
+	Patience time.Duration `koanf:"patience"`
 	// MaxRunning bounds the turns of one replica. Default 64.
 	MaxRunning int `koanf:"max_running"`
 }
@@ -102,7 +105,7 @@ func defaultServeConfig() serveConfig {
 		Evolution: evolutionConfig{Timeout: 30 * time.Second},
 		Turn: turnConfig{
 			Deadline: 120 * time.Second, Lease: 10 * time.Second, Quiet: time.Second, Cap: 10 * time.Second,
-			Poll: time.Second, MaxRunning: 64,
+			Poll: time.Second, Patience: time.Minute, MaxRunning: 64,
 		},
 		Hooks:         hooksConfig{MaxBodyBytes: 8 << 20},
 		ShutdownGrace: 20 * time.Second,
@@ -181,6 +184,7 @@ func (c *turnConfig) validate(p *problems) {
 	p.require(c.Quiet >= 0, "turn.quiet: %s is negative", c.Quiet)
 	p.require(c.Cap >= c.Quiet, "turn.cap: %s is below turn.quiet, %s", c.Cap, c.Quiet)
 	p.require(c.Poll >= 10*time.Millisecond, "turn.poll: %s is below 10ms", c.Poll)
+	p.require(c.Patience > 0, "turn.patience: %s is not positive", c.Patience)
 	p.require(c.MaxRunning > 0, "turn.max_running: %d is not positive", c.MaxRunning)
 }
 

@@ -90,7 +90,7 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 		MaxRunning: c.Turn.MaxRunning, Grace: c.ShutdownGrace, Observer: metrics, Logger: log,
 	})
 	r.readBack = gate.NewReadBack(gate.ReadBackConfig{
-		Store: r.store, Sender: r.sender, Every: c.Turn.Poll, Wake: func() { r.dispatcher.Wake("local") },
+		Store: r.store, Sender: r.sender, Every: c.Turn.Poll, Patience: c.Turn.Patience, Wake: func() { r.dispatcher.Wake("local") },
 		Observer: metrics, Logger: log,
 	})
 	r.server = server.New(server.Config{

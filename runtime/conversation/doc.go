@@ -4,27 +4,67 @@
 // # Authority
 //
 // PostgreSQL is the one authority. The conversation row holds the owner and the epoch; the epoch grows by one at every
-// change of owner, is minted nowhere else and never goes down. Redis only wakes sleepers up: with Redis flushed or
-// gone, everything stays correct and gets up to one poll interval (1 s) slower. Deadlines and leases are times of the
-// database's clock; inside a process only the monotonic clock is compared with them.
+// change of owner, is minted nowhere else (Decide) and never goes down. Redis holds a lock and wakes sleepers up: with Redis
+// flushed or gone, everything stays correct and gets up to one poll interval (1 s) slower. Deadlines and leases are times
+// of the database's clock; inside a process only the monotonic clock is compared with them.
 //
-// # States that exist today
+// # States
 //
-//	IDLE ──inbound──▶ ROUTING ──claim──▶ AI_ACTIVE ──queue──▶ HUMAN_QUEUED
-//	                     └──────────claim (no agent)─────────────▲
+//	                 ┌──────── AI_ACTIVE ◀──handback, accept──┐
+//	IDLE ─inbound─▶ ROUTING ─claim─▶ │ ▲                      │
+//	  ▲              │  ▲ ▲          │ │ decline, expire      │
+//	  │        claim │  │ └─release──┤ │                      │
+//	  │              ▼  │            ▼ │ offer                │
+//	  │     HUMAN_QUEUED ◀─pass,queue─ OFFERED ─accept─▶ HUMAN_ACTIVE
+//	  │              │                (the owner stays on duty)   ▲
+//	  └ (new)        └──────────────accept, take──────────────────┘
 //
-// ROUTING is passed inside the claim's transaction: one audit row for the inbound, one for the claim. OFFERED,
-// HUMAN_ACTIVE, SUSPENDED and CLOSED are names the table accepts; nothing leads there yet.
+//	any ──take (human)──▶ HUMAN_ACTIVE          any ──hold──▶ SUSPENDED ──resume──▶ what it was
+//	any ──close──▶ CLOSED ──reopen, inbound──▶ ROUTING
+//
+// AI_ACTIVE has an owner of kind ai, HUMAN_ACTIVE human, HUMAN_QUEUED queue, OFFERED any of these; IDLE, ROUTING, SUSPENDED
+// and CLOSED have none. ROUTING is usually passed inside the claim's transaction.
+//
+// # Verbs
+//
+// Each is one transaction: conversation row, one audit entry a step, and whatever depends on the owner (open turn, waiting
+// messages, human stretch, offer, deadlines). Each names the epoch it is meant for, except take; a key makes it safe to
+// repeat. "Operator" includes the router, which acts by rule and by timer.
+//
+//	verb      who                 from                        effect
+//	claim     operator            IDLE, ROUTING, CLOSED       owner by rule, epoch+1
+//	pass      owner, operator     any with an owner           owner, epoch+1; what the AI has queued is dropped
+//	offer     owner, operator     any with an owner           OFFERED, epoch same; a newer offer voids the older
+//	accept    offeree, operator   OFFERED with that offer     owner, epoch+1
+//	decline   offeree, operator   OFFERED with that offer     back to the owner, or the queue
+//	expire    operator            a deadline has passed       as decline; a request is forgotten, or the queue
+//	request   anybody else        any with an owner           noted for the owner until its deadline
+//	take      human, operator     any                         that human, epoch+1, no epoch needed: a human always wins
+//	release   owner, operator     any with an owner           nobody, epoch+1, ROUTING
+//	handback  owner, operator     HUMAN_ACTIVE, HUMAN_QUEUED  the AI named, or the last, or the channel's; epoch+1
+//	hold      operator            any but SUSPENDED           nobody, SUSPENDED; nothing is sent
+//	resume    operator            SUSPENDED                   what it was, under a new epoch
+//	close     owner, operator     any but CLOSED              nobody, CLOSED; what waits is not answered
+//	reopen    operator            CLOSED                      ROUTING
+//
+// A change of owner takes the conversation from an AI completely: its running turn is cancelled, what it has queued is
+// dropped, its token is refused. Its messages wait for the new owner unless part of the answer went out.
+//
+// AIs may pass a conversation among themselves HandoverBudget times in HandoverWindow; the next pass goes to the queue.
+//
+// From the moment a human has it until an AI or nobody does, the conversation is in a human stretch: messages of that time
+// end in state human and are nobody else's to answer. The stretch is kept, so that the next AI can be told.
 //
 // A message (inbox row):
 //
-//	pending ──turn claimed──▶ taken ──answer sent──▶ done          ignored (reason): never offered to an agent
-//	   ▲────turn cancelled, nothing sent──┘└──turn failed──▶ dead (dead_letter row)
+//	pending ──turn claimed──▶ taken ──answer sent──▶ done          ignored (reason): never offered to an agent,
+//	   │▲────turn cancelled, nothing sent──┘└──turn failed──▶ dead    or the conversation was closed on it
+//	   └──human stretch ends──▶ human                    (dead_letter row)
 //
 // A turn (one run of an agent over one burst) and the parts of its answer (outbox rows):
 //
 //	running ──answer accepted──▶ replied ⇄ sending ──last part sent──▶ done
-//	   │                            │         └──outcome unknown──▶ ambiguous ──proof──▶ replied | done
+//	   │                            │         └──outcome unknown──▶ ambiguous ──proof, or a human's word──▶ replied | done
 //	   └────────────────────────────┴──▶ failed (dead letter, HUMAN_QUEUED) | cancelled (the epoch moved on)
 //	queued ──gate──▶ sending ──▶ sent | failed | ambiguous          queued ──turn over──▶ dropped
 //
@@ -33,7 +73,7 @@
 //
 // # What a turn token is
 //
-//	token = base64url(HMAC-SHA256(key, tenant ∥ conversation ∥ epoch ∥ no ∥ gen ∥ deadline))
+//	token = base64url(HMAC-SHA256(key, tenant ∥ conversation ∥ epoch ∥ no ∥ gen ∥ deadline ∥ cluster))
 //
 // each field preceded by its length. The store keeps the token's SHA-256 beside the turn and accepts an answer only
 // for the same token, epoch and generation, in state running, before the deadline.
@@ -52,6 +92,9 @@
 //	Evolution unreachable              nothing was written: repeated until the deadline
 //	Evolution silent or 5xx            ambiguous: never re-sent; the AI is silent in this conversation until proof
 //	database down, part on the wire    its fate is told again until it is taken, also after the lease ran out
-//	owner changed under a turn         refused at answer and at gate; its messages wait for the new owner
+//	owner changed under a turn         cancelled with it; refused at answer and at gate; its messages wait for the new owner
+//	no proof of an ambiguous part      after a while HUMAN_QUEUED; it stays ambiguous until a human settles it
+//	commits lost (failover, restore)   other timeline or system: the cluster's generation grows, AI conversations are SUSPENDED under
+//	                                   epoch+1000, all others jump at their next change of owner; no old token fits again
 //	process paused past its lease      refused by gen; a part it may have put on the wire is ambiguous
 package conversation

@@ -17,9 +17,41 @@ var (
 	ErrTurnClosed     = errors.New("turn is not open in this generation")
 	ErrNothingDue     = errors.New("nothing is due")
 	ErrSuperseded     = errors.New("another process runs under this instance name")
+	ErrInvalid        = errors.New("the request makes no sense")
+	ErrNotFound       = errors.New("no such conversation")
+	ErrWrongState     = errors.New("the conversation is not in a state that allows this")
+	ErrNotOwner       = errors.New("the agent is not on duty in this conversation")
+	ErrOfferGone      = errors.New("the offer is no longer open")
+	ErrNotYet         = errors.New("the deadline has not passed yet")
+	ErrNoAgent        = errors.New("no AI agent is known for this conversation")
+	ErrAtCapacity     = errors.New("the agent is at its capacity")
+	ErrKeyReused      = errors.New("idempotency key was used for another request")
+	ErrSenderAlive    = errors.New("the part's sender may still write")
+	ErrBadToken       = errors.New("token is missing, wrong, expired or revoked")
+	ErrScope          = errors.New("token does not allow this")
+	ErrTooMany        = errors.New("too many requests")
+	ErrAnswersLater   = errors.New("the flow answers by the API")
 	ErrLockHeld       = errors.New("lock is held by another")
 	ErrLockLost       = errors.New("lock is not held with this token")
 )
+
+// RefusedError is a verb that was refused although it made sense: the conversation stands elsewhere than the caller thought.
+// It wraps the sentinel that says why, and carries where the conversation stands.
+type RefusedError struct {
+	Err   error
+	Now   Conversation
+	Extra string // what else the caller should know; may be empty
+}
+
+func (e *RefusedError) Error() string {
+	s := fmt.Sprintf("%v: %s has conversation %s, in state %s, at epoch %d", e.Err, e.Now.Owner, e.Now.ID, e.Now.State, e.Now.Epoch)
+	if e.Extra != "" {
+		s += "; " + e.Extra
+	}
+	return s
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // FlowError is an answer of a flow that could not be used. Retry says whether asking again can help.
 type FlowError struct {

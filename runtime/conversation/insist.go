@@ -43,7 +43,15 @@ func Insist(ctx context.Context, operation func() error) error {
 	}
 }
 
+// refused says that a second try would be answered the same.
 func refused(err error) bool {
-	return errors.Is(err, ErrStaleEpoch) || errors.Is(err, ErrTurnClosed) || errors.Is(err, ErrNothingDue) ||
-		errors.Is(err, ErrSuperseded)
+	for _, final := range []error{
+		ErrStaleEpoch, ErrTurnClosed, ErrNothingDue, ErrSuperseded, ErrInvalid, ErrNotFound, ErrWrongState, ErrNotOwner,
+		ErrOfferGone, ErrNotYet, ErrNoAgent, ErrAtCapacity, ErrKeyReused, ErrSenderAlive, ErrBadToken,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
 }

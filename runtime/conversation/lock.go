@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -43,3 +44,33 @@ func (e *HeldError) Error() string {
 
 // Is makes errors.Is(err, ErrLockHeld) true.
 func (*HeldError) Is(target error) bool { return target == ErrLockHeld }
+
+// FallbackLocker asks First, and Second while First cannot be asked. A lock may be held in both for as long as its TTL when
+// First comes back: it is a hint, see Locker.
+type FallbackLocker struct{ First, Second Locker }
+
+// Acquire implements Locker.
+func (f FallbackLocker) Acquire(ctx context.Context, r LockRequest) error {
+	err := f.First.Acquire(ctx, r)
+	if errors.Is(err, ErrUnavailable) {
+		return f.Second.Acquire(ctx, r)
+	}
+	return err
+}
+
+// Renew implements Locker. What First does not know may have been acquired while it was away.
+func (f FallbackLocker) Renew(ctx context.Context, r LockRequest) error {
+	return f.either(f.First.Renew(ctx, r), func() error { return f.Second.Renew(ctx, r) })
+}
+
+// Release implements Locker, as Renew.
+func (f FallbackLocker) Release(ctx context.Context, r LockRequest) error {
+	return f.either(f.First.Release(ctx, r), func() error { return f.Second.Release(ctx, r) })
+}
+
+func (FallbackLocker) either(first error, second func() error) error {
+	if errors.Is(first, ErrUnavailable) || errors.Is(first, ErrLockLost) {
+		return second()
+	}
+	return first
+}

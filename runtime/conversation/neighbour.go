@@ -8,7 +8,7 @@ import (
 // Flow runs an AI agent over a turn.
 type Flow interface {
 	// Ask posts the turn and returns the answer's parts; none means that the agent chose silence. The error is a
-	// *FlowError unless ctx ended. The same turn can be asked again: agents tell by conversation and turn number.
+	// *FlowError, or ErrAnswersLater when the flow said that the answer will come by the API, unless ctx ended. The same turn can be asked again: agents tell by conversation and turn number.
 	Ask(ctx context.Context, t Turn) ([]Part, error)
 }
 

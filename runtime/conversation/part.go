@@ -5,12 +5,18 @@ import "time"
 // Part is one message of a reply.
 type Part struct {
 	Text string
+	// Delay is how long to wait before it, as if it were typed. The gate is asked afterwards.
+	Delay time.Duration
 }
+
+// MaxPartDelay bounds Part.Delay.
+const MaxPartDelay = 30 * time.Second
 
 // QueuedPart is a part that has not been sent. No counts from 1 in the order of sending.
 type QueuedPart struct {
-	No   int
-	Text string
+	No    int
+	Text  string
+	Delay time.Duration
 }
 
 // PartRef names one part of one holding of a turn.
@@ -30,6 +36,8 @@ type AmbiguousPart struct {
 	Text         string
 	IntentAt     time.Time     // database clock: when the gate let it pass
 	Age          time.Duration // since IntentAt, by the database clock
+	Epoch        int64         // of the conversation now, and whose it is
+	OwnerKind    OwnerKind
 }
 
 // Delivery is what Evolution knows about a message that went out.

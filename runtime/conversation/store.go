@@ -13,6 +13,7 @@ type Store interface {
 	Turns
 	Outbox
 	Processes
+	Agents
 }
 
 // Inbox takes webhooks in.
@@ -24,12 +25,47 @@ type Inbox interface {
 	Receive(ctx context.Context, e Event, w Window) (Receipt, error)
 }
 
-// Ownership changes who is on duty: conversation row and audit row in one transaction.
+// Ownership changes who is on duty.
 type Ownership interface {
+	// Do carries a verb out: row, audit, and everything that depends on the owner, in one transaction. Errors: those of
+	// Decide, ErrNotFound, ErrKeyReused, ErrAtCapacity (as a *RefusedError where the conversation is known).
+	Do(ctx context.Context, c Command) (Result, error)
 	// Unrouted lists conversations with waiting messages and no owner, oldest first.
 	Unrouted(ctx context.Context, limit int) ([]Unrouted, error)
-	// Claim is the verb; ErrStaleEpoch if the conversation has changed since it was listed.
-	Claim(ctx context.Context, c Claim) error
+	// Overdue lists verbs whose time has come: offers and requests to expire, silent humans to hand back. Doing one twice
+	// is harmless: the second is refused.
+	Overdue(ctx context.Context, limit int) ([]Command, error)
+	// Find reads one conversation with its open turn; ErrNotFound.
+	Find(ctx context.Context, tenant string, id ID) (Conversation, error)
+	// List reads conversations in the order of their ids.
+	List(ctx context.Context, f Filter) ([]Conversation, error)
+	// Trail reads a conversation's audit in order, from the entry after the given one; ErrNotFound.
+	Trail(ctx context.Context, tenant string, id ID, after int64, limit int) ([]Recorded, error)
+}
+
+// Filter narrows a list. Zero fields do not narrow.
+type Filter struct {
+	Tenant  string // required
+	State   State
+	Owner   Owner // the kind alone is enough
+	Channel string
+	After   ID // only later ones: the cursor
+	Limit   int
+}
+
+// Recorded is one audit entry as it is shown.
+type Recorded struct {
+	Seq         int64
+	At          time.Time
+	Actor       string
+	Verb        Verb
+	StateFrom   State
+	StateTo     State
+	EpochFrom   int64
+	EpochTo     int64
+	Reason      string
+	RuleVersion string
+	Detail      map[string]string
 }
 
 // Turns hands bursts of messages to this process, one turn at a time for each conversation.
@@ -42,8 +78,14 @@ type Turns interface {
 	// NextDue is the time until the next burst window ends in a conversation that could have a turn; false if none waits. Leases that
 	// run out are found by polling.
 	NextDue(ctx context.Context) (time.Duration, bool, error)
-	// Renew extends the leases of turns that are still held as given and returns those that are.
-	Renew(ctx context.Context, lease time.Duration, held []TurnRef) ([]TurnRef, error)
+	// Renew extends the leases of turns that are still held as given and says how each of those stands.
+	Renew(ctx context.Context, lease time.Duration, held []TurnRef) ([]Holding, error)
+	// FindTurn says how the turn stands that the token was made for: ErrBadToken if it was made for none, ErrStaleEpoch (as
+	// a *RefusedError) if the conversation has another owner, ErrTurnClosed if the turn is over or past its deadline.
+	FindTurn(ctx context.Context, id ID, no int, token string) (Holding, error)
+	// Extend moves the deadline of a running turn to at least wait from now, and never further than most from its claim.
+	// Errors as for FindTurn.
+	Extend(ctx context.Context, t TurnRef, token string, wait, most time.Duration) (Holding, error)
 	// HandBack lets a turn's lease end now, so that any replica reclaims it.
 	HandBack(ctx context.Context, t TurnRef) error
 	// Reply accepts the flow's answer: the parts are queued and the turn is replied, or done if there are no parts.
@@ -72,6 +114,9 @@ type Outbox interface {
 	Unknown(ctx context.Context, p PartRef, reason string) (bool, error)
 	// CheckAmbiguous lists parts due for a read-back whose sender writes no more, and plans the next check of each.
 	CheckAmbiguous(ctx context.Context, limit int) ([]AmbiguousPart, error)
+	// Settle ends a turn whose part's fate a human has found out: sent, or not. ErrSenderAlive while the sender may still write,
+	// ErrTurnClosed if no part of this turn is ambiguous.
+	Settle(ctx context.Context, s Settlement) error
 	// Prove marks an ambiguous part sent by read-back. False if it no longer is ambiguous or the message is another part's.
 	Prove(ctx context.Context, p AmbiguousPart, d Delivery) (bool, error)
 }
@@ -82,4 +127,16 @@ type Processes interface {
 	Boot(ctx context.Context, p Process) error
 	// Seen records a sign of life; ErrSuperseded if another process has the slot.
 	Seen(ctx context.Context, p Process) error
+}
+
+// Agents keeps what is known of agents beside their names, and who may use the API.
+type Agents interface {
+	// Agents lists them by kind and id.
+	Agents(ctx context.Context, tenant string) ([]Agent, error)
+	// PutAgent writes name and capacity.
+	PutAgent(ctx context.Context, a Agent) error
+	// Present records how an agent says it is, for as long as it says.
+	Present(ctx context.Context, tenant string, o Owner, p Presence, wait time.Duration) error
+	// Authenticate finds the token with this SHA-256; ErrBadToken if there is none, or it expired or was revoked.
+	Authenticate(ctx context.Context, secretSHA256 [32]byte) (Principal, error)
 }

@@ -42,6 +42,7 @@ func (k TurnKey) Token(t TurnRef) string {
 	number(int64(t.No))
 	number(int64(t.Gen))
 	number(t.Deadline.UnixMicro())
+	number(t.Cluster)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

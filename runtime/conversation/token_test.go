@@ -26,6 +26,7 @@ func TestTokenDependsOnEveryField(t *testing.T) {
 		func(r *TurnRef) { r.Epoch++ },
 		func(r *TurnRef) { r.Gen++ },
 		func(r *TurnRef) { r.Deadline = r.Deadline.Add(time.Microsecond) },
+		func(r *TurnRef) { r.Cluster++ },
 	} {
 		r := base
 		change(&r)

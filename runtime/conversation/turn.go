@@ -14,8 +14,10 @@ type TurnState string
 
 // The open states of a turn. Done, failed and cancelled turns are not handed to anybody.
 const (
-	TurnRunning TurnState = "running"
-	TurnReplied TurnState = "replied"
+	TurnRunning   TurnState = "running"
+	TurnReplied   TurnState = "replied"
+	TurnSending   TurnState = "sending"
+	TurnAmbiguous TurnState = "ambiguous"
 )
 
 // TurnRef identifies one holding of a turn: a reclaimed turn has the next Gen.
@@ -25,7 +27,26 @@ type TurnRef struct {
 	No           int
 	Epoch        int64
 	Gen          int
-	Deadline     time.Time // database clock, microseconds; compare it with nothing but database times
+	Deadline     time.Time // database clock, microseconds, as it was at the claim; compare it with nothing but database times
+	Cluster      int64     // generation of the cluster it was claimed in
+}
+
+// Holding is how a turn stands that is held as its TurnRef says.
+type Holding struct {
+	TurnRef
+	State TurnState
+	// Remains until the deadline, by the database clock. A flow may have had it moved.
+	Remains time.Duration
+}
+
+// Settlement is a human's word on an ambiguous part.
+type Settlement struct {
+	Tenant       string
+	Conversation ID
+	No           int
+	Part         int
+	Sent         bool // the customer has it
+	Actor        Actor
 }
 
 // Turn is a turn in the hands of this process.
@@ -63,6 +84,7 @@ const (
 	ReasonFlowRefused  = "flow_refused"
 	ReasonSendRefused  = "send_refused"
 	ReasonOwnerChanged = "owner_changed"
+	ReasonAmbiguous    = "send_outcome_unknown"
 )
 
 // Outcome is how one holding of a turn ended.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"plantao/runtime/conversation"
@@ -65,8 +66,10 @@ type Dispatcher struct {
 	wakes chan string // room for one: a second wake-up before the look adds nothing
 	slots chan struct{}
 
+	checks chan struct{} // room for one: the turns held should be looked at now
+
 	mu   sync.Mutex
-	held map[conversation.TurnRef]context.CancelCauseFunc
+	held map[conversation.TurnRef]*holding
 
 	turns      sync.WaitGroup
 	storeDown  bool // this and overdue are only touched by Run's goroutine
@@ -80,6 +83,25 @@ var (
 	errLeaseLost = errors.New("lease lost")
 )
 
+// holding is a turn in this process's hands, and what the heartbeat learns about it.
+type holding struct {
+	end      context.CancelCauseFunc
+	answered chan struct{} // closed when the flow's answer came by another way than its response
+	once     sync.Once
+	expires  atomic.Int64 // nanoseconds after start: the deadline on the monotonic clock
+	start    time.Time
+}
+
+func newHolding(end context.CancelCauseFunc, expires time.Time) *holding {
+	h := &holding{end: end, answered: make(chan struct{}), start: time.Now()}
+	h.expire(expires)
+	return h
+}
+
+func (h *holding) expire(at time.Time) { h.expires.Store(int64(at.Sub(h.start))) }
+func (h *holding) deadline() time.Time { return h.start.Add(time.Duration(h.expires.Load())) }
+func (h *holding) answer()             { h.once.Do(func() { close(h.answered) }) }
+
 // New makes a Dispatcher.
 func New(c Config) *Dispatcher {
 	if c.Poll == 0 {
@@ -90,7 +112,7 @@ func New(c Config) *Dispatcher {
 	}
 	return &Dispatcher{
 		c: c, wakes: make(chan string, 1), slots: make(chan struct{}, c.MaxRunning),
-		held: map[conversation.TurnRef]context.CancelCauseFunc{}, superseded: make(chan struct{}),
+		checks: make(chan struct{}, 1), held: map[conversation.TurnRef]*holding{}, superseded: make(chan struct{}),
 	}
 }
 
@@ -98,6 +120,15 @@ func New(c Config) *Dispatcher {
 func (d *Dispatcher) Wake(source string) {
 	select {
 	case d.wakes <- source:
+	default:
+	}
+}
+
+// Check makes the dispatcher look soon whether the turns it holds are still its own, and whether one was answered: a
+// conversation has changed owner, or a flow has answered by the API. It never blocks.
+func (d *Dispatcher) Check() {
+	select {
+	case d.checks <- struct{}{}:
 	default:
 	}
 }
@@ -181,6 +212,7 @@ func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
 	// A conversation that cannot be routed holds up neither the others nor the turns.
 	unrouted := d.route(ctx)
 	if sweep {
+		unrouted = errors.Join(unrouted, d.expire(ctx))
 		if err := d.takeAll(ctx, d.c.Store.ReclaimTurn); err != nil {
 			return errors.Join(unrouted, err)
 		}
@@ -204,11 +236,8 @@ func (d *Dispatcher) route(ctx context.Context) error {
 		}
 		for _, u := range list {
 			decision := d.c.Router.Decide(u)
-			err := d.c.Store.Claim(ctx, conversation.Claim{
-				Conversation: u.Conversation, IfEpoch: u.Epoch, To: decision.To, State: decision.State,
-				Actor: "router", Reason: decision.Reason, RuleVersion: decision.RuleVersion,
-			})
-			if errors.Is(err, conversation.ErrStaleEpoch) {
+			result, err := d.claim(ctx, u, decision)
+			if outrun(err) {
 				continue // another replica was faster
 			}
 			if err != nil {
@@ -220,13 +249,62 @@ func (d *Dispatcher) route(ctx context.Context) error {
 			}
 			inARow = 0
 			d.c.Logger.InfoContext(ctx, "conversation routed", "conversation", u.Conversation, "channel", u.Channel,
-				"owner", decision.To.Kind, "agent", decision.To.ID, "epoch", u.Epoch+1, "reason", decision.Reason)
+				"owner", result.Conversation.Owner, "epoch", result.Conversation.Epoch, "reason", decision.Reason)
 		}
 		// The same ones would be listed again: what failed is tried at the next look.
 		if len(list) < routeBatch || failures != nil {
 			return failures
 		}
 	}
+}
+
+// claim gives the conversation to whom the rules chose, or to the human queue when that agent has no room.
+func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to routing.Decision) (conversation.Result, error) {
+	c := conversation.Command{
+		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
+		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion,
+	}
+	result, err := d.c.Store.Do(ctx, c)
+	if errors.Is(err, conversation.ErrAtCapacity) {
+		c.To, c.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity"
+		result, err = d.c.Store.Do(ctx, c)
+	}
+	return result, err
+}
+
+// outrun says that the conversation moved on while we looked at it: somebody else has done what there was to do.
+func outrun(err error) bool {
+	return errors.Is(err, conversation.ErrStaleEpoch) || errors.Is(err, conversation.ErrWrongState) ||
+		errors.Is(err, conversation.ErrNotYet)
+}
+
+// expireBatch is how many overdue verbs one query lists.
+const expireBatch = 100
+
+// expire carries out what time has brought: offers and requests nobody answered, humans who fell silent.
+func (d *Dispatcher) expire(ctx context.Context) error {
+	list, err := d.c.Store.Overdue(ctx, expireBatch)
+	if err != nil {
+		return err
+	}
+	var failures error
+	for _, c := range list {
+		result, err := d.c.Store.Do(ctx, c)
+		if errors.Is(err, conversation.ErrAtCapacity) {
+			// Nobody waits for the answer of a timer: any human may go on.
+			c.Verb, c.To = conversation.VerbPass, conversation.Owner{Kind: conversation.OwnedByQueue}
+			result, err = d.c.Store.Do(ctx, c)
+		}
+		switch {
+		case outrun(err):
+		case err != nil:
+			failures = errors.Join(failures, fmt.Errorf("%s conversation %s: %w", c.Verb, c.Conversation, err))
+		default:
+			d.c.Logger.InfoContext(ctx, "time brought a change", "conversation", c.Conversation, "verb", c.Verb,
+				"owner", result.Conversation.Owner, "state", result.Conversation.State, "epoch", result.Conversation.Epoch)
+		}
+	}
+	return failures
 }
 
 // takeAll starts turns as long as there are some and a slot is free.
@@ -256,8 +334,9 @@ func (d *Dispatcher) takeAll(ctx context.Context, take func(context.Context, con
 func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 	// Turns outlive the claiming loop: they end by themselves, by losing the lease, or when the grace period is over.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	h := newHolding(cancel, t.Expires)
 	d.mu.Lock()
-	d.held[t.TurnRef] = cancel
+	d.held[t.TurnRef] = h
 	d.mu.Unlock()
 	d.turns.Go(func() {
 		defer func() {
@@ -269,7 +348,7 @@ func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 			d.Wake("local") // messages may have come meanwhile
 		}()
 		start := time.Now()
-		outcome := d.run(ctx, t)
+		outcome := d.run(ctx, t, h)
 		d.c.Observer.TurnEnded(string(outcome))
 		d.c.Logger.InfoContext(ctx, "turn ended", "conversation", t.Conversation, "turn", t.No, "gen", t.Gen,
 			"epoch", t.Epoch, "agent", t.Flow, "outcome", outcome, "dur", time.Since(start))
@@ -290,32 +369,45 @@ func (d *Dispatcher) drain() {
 	case <-timer.C:
 	}
 	d.mu.Lock()
-	for _, cancel := range d.held {
-		cancel(errShutdown)
+	for _, h := range d.held {
+		h.end(errShutdown)
 	}
 	d.mu.Unlock()
 	<-done
 }
 
-// heartbeat shows the process alive and keeps its leases, three times in a lease's length.
+// heartbeat shows the process alive and keeps its leases, three times in a lease's length, and looks at the turns held
+// whenever Check says so.
 func (d *Dispatcher) heartbeat(ctx context.Context) {
 	reported := false
-	for conversation.Pause(ctx, d.c.Lease/3) {
+	ticker := time.NewTicker(d.c.Lease / 3)
+	defer ticker.Stop()
+	for {
+		alive := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.checks:
+		case <-ticker.C:
+			alive = true
+		}
 		beat, cancel := context.WithTimeout(ctx, d.c.Lease/3)
-		err := d.c.Store.Seen(beat, d.c.Process)
-		if errors.Is(err, conversation.ErrSuperseded) && !reported {
-			reported = true
-			d.c.Logger.ErrorContext(ctx, "another process runs under this instance name; give each replica its own instance_name",
-				"instance", d.c.Process.Instance)
-			close(d.superseded)
+		if alive {
+			err := d.c.Store.Seen(beat, d.c.Process)
+			if errors.Is(err, conversation.ErrSuperseded) && !reported {
+				reported = true
+				d.c.Logger.ErrorContext(ctx, "another process runs under this instance name; give each replica its own instance_name",
+					"instance", d.c.Process.Instance)
+				close(d.superseded)
+			}
 		}
 		d.renew(beat)
 		cancel()
 	}
 }
 
-// renew extends the leases of the turns held and drops those that went to somebody else. A failed renewal drops none:
-// until a lease is taken over it is still ours, and if it is, the generation refuses us.
+// renew extends the leases of the turns held and drops those that went to somebody else or are over. A failed renewal drops
+// none: until a lease is taken over it is still ours, and if it is, the generation refuses us.
 func (d *Dispatcher) renew(ctx context.Context) {
 	d.mu.Lock()
 	held := make([]conversation.TurnRef, 0, len(d.held))
@@ -326,19 +418,29 @@ func (d *Dispatcher) renew(ctx context.Context) {
 	if len(held) == 0 {
 		return
 	}
+	asked := time.Now() // before the database computes what remains: the local deadline is never the later one
 	kept, err := d.c.Store.Renew(ctx, d.c.Lease, held)
 	if err != nil {
 		return
 	}
-	still := make(map[conversation.TurnRef]bool, len(kept))
+	still := make(map[conversation.TurnRef]conversation.Holding, len(kept))
 	for _, t := range kept {
-		still[t] = true
+		still[t.TurnRef] = t
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, t := range held {
-		if cancel, running := d.held[t]; running && !still[t] {
-			cancel(errLeaseLost)
+		h, running := d.held[t]
+		now, ours := still[t]
+		switch {
+		case !running:
+		case !ours:
+			h.end(errLeaseLost)
+		default:
+			h.expire(asked.Add(now.Remains))
+			if now.State != conversation.TurnRunning {
+				h.answer()
+			}
 		}
 	}
 }

@@ -30,7 +30,10 @@ type store struct {
 	reply     error
 	seen      error
 	told      []string
-	claims    []conversation.Claim
+	claims    []conversation.Command
+	overdue   []conversation.Command
+	state     conversation.TurnState // of the turns that are renewed; empty: running
+	remains   time.Duration          // until their deadline; zero: an hour
 	failures  []conversation.Failure
 	looks     int
 	reclaimed int
@@ -47,13 +50,32 @@ func (s *store) Unrouted(_ context.Context, limit int) ([]conversation.Unrouted,
 	return s.unrouted[:min(limit, len(s.unrouted))], nil
 }
 
-func (s *store) Claim(_ context.Context, c conversation.Claim) error {
+func (s *store) Do(_ context.Context, c conversation.Command) (conversation.Result, error) {
+	if c.Verb != conversation.VerbClaim {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.overdue = s.overdue[1:]
+		s.told = append(s.told, string(c.Verb))
+		return conversation.Result{}, nil
+	}
 	s.unrouted = s.unrouted[1:]
 	s.claims = append(s.claims, c)
 	if c.IfEpoch != 0 {
-		return conversation.ErrStaleEpoch
+		return conversation.Result{}, conversation.ErrStaleEpoch
 	}
-	return nil
+	return conversation.Result{}, nil
+}
+
+func (s *store) Overdue(context.Context, int) ([]conversation.Command, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]conversation.Command(nil), s.overdue...), nil
+}
+
+func (s *store) FindTurn(context.Context, conversation.ID, int, string) (conversation.Holding, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return conversation.Holding{State: s.state}, nil
 }
 
 func (s *store) ClaimTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
@@ -76,13 +98,24 @@ func (s *store) NextDue(context.Context) (time.Duration, bool, error) {
 	return s.nextDue, s.anyDue, nil
 }
 
-func (s *store) Renew(_ context.Context, _ time.Duration, held []conversation.TurnRef) ([]conversation.TurnRef, error) {
+func (s *store) Renew(_ context.Context, _ time.Duration, held []conversation.TurnRef) ([]conversation.Holding, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost {
 		return nil, nil
 	}
-	return held, nil
+	var kept []conversation.Holding
+	for _, t := range held {
+		h := conversation.Holding{TurnRef: t, State: conversation.TurnRunning, Remains: time.Hour}
+		if s.state != "" {
+			h.State = s.state
+		}
+		if s.remains != 0 {
+			h.Remains = s.remains
+		}
+		kept = append(kept, h)
+	}
+	return kept, nil
 }
 
 func (s *store) Seen(context.Context, conversation.Process) error { return s.seen }
@@ -197,7 +230,9 @@ func TestHowATurnEnds(t *testing.T) {
 					c.turn(&turn)
 				}
 				s, start := &store{reply: c.reply}, time.Now()
-				require.Equal(t, c.outcome, newDispatcher(s, &c.flow).run(t.Context(), turn))
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				require.Equal(t, c.outcome, newDispatcher(s, &c.flow).run(ctx, turn, newHolding(cancel, turn.Expires)))
 				require.Equal(t, c.told, s.told)
 				require.EqualValues(t, c.asked, atomic.LoadInt32(&c.flow.asked))
 				require.LessOrEqual(t, time.Since(start), 2*time.Minute, "nothing goes on after the deadline")
@@ -246,7 +281,7 @@ func TestRouteGoesOnPastAFasterReplica(t *testing.T) {
 	require.Len(t, s.claims, routeBatch+1)
 	require.Equal(t, 2, s.looks, "a full batch is followed by another look")
 	require.Equal(t, "channel_flow", s.claims[0].Reason)
-	require.Equal(t, conversation.AIActive, s.claims[0].State)
+	require.Equal(t, conversation.OwnedByAI, s.claims[0].To.Kind)
 }
 
 func TestTurnsAreBoundedBySlots(t *testing.T) {
@@ -324,12 +359,12 @@ func (s *poisoned) Unrouted(context.Context, int) ([]conversation.Unrouted, erro
 	return s.unrouted, nil
 }
 
-func (s *poisoned) Claim(_ context.Context, c conversation.Claim) error {
+func (s *poisoned) Do(_ context.Context, c conversation.Command) (conversation.Result, error) {
 	if s.bad[c.Conversation] {
-		return errDown
+		return conversation.Result{}, errDown
 	}
 	s.claims = append(s.claims, c)
-	return nil
+	return conversation.Result{}, nil
 }
 
 func TestRouteGoesOnPastAConversationThatCannotBeClaimed(t *testing.T) {
@@ -353,4 +388,92 @@ func TestRouteStopsWhenTheStoreIsTheTrouble(t *testing.T) {
 	s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(routeBatch), Flow: "f"})
 	require.ErrorIs(t, newDispatcher(s, &flow{}).route(t.Context()), errDown)
 	require.Empty(t, s.claims)
+}
+
+// held starts a dispatcher with one turn in its hands.
+func held(t *testing.T, s *store, f *flow) (*Dispatcher, func()) {
+	t.Helper()
+	s.due = []conversation.Turn{running(1)}
+	d := newDispatcher(s, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		d.Run(ctx)
+		close(done)
+	}()
+	synctest.Wait()
+	require.Len(t, d.held, 1)
+	return d, func() {
+		cancel()
+		<-done
+	}
+}
+
+func TestAnAnswerByTheAPIEndsTheAsking(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]*flow{
+		"the response hangs": {block: true}, "the response said so": {errs: []error{conversation.ErrAnswersLater}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{}
+				d, stop := held(t, s, f)
+				s.mu.Lock()
+				s.state = conversation.TurnReplied
+				s.mu.Unlock()
+				start := time.Now()
+				d.Check()
+				synctest.Wait()
+				require.Empty(t, d.held, "it went to the gate")
+				require.Zero(t, time.Since(start), "at once")
+				require.Empty(t, s.told, "the answer is stored already")
+				stop()
+			})
+		})
+	}
+}
+
+func TestADeadlineThatWasMovedIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{remains: time.Hour}
+		d, stop := held(t, s, &flow{block: true})
+		<-time.After(30 * time.Minute) // running(1) had two minutes
+		synctest.Wait()
+		require.Len(t, d.held, 1)
+		s.mu.Lock()
+		s.remains = -1
+		s.mu.Unlock()
+		<-time.After(d.c.Lease)
+		synctest.Wait()
+		require.Empty(t, d.held)
+		require.Equal(t, []string{"fail"}, s.told)
+		require.Equal(t, conversation.ReasonDeadline, s.failures[0].Reason)
+		stop()
+	})
+}
+
+func TestTimersRunWithTheSweep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{overdue: []conversation.Command{{Verb: conversation.VerbExpire}, {Verb: conversation.VerbHandback}}}
+		d := newDispatcher(s, &flow{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			d.Run(ctx)
+			close(done)
+		}()
+		synctest.Wait()
+		require.Equal(t, []string{"expire", "handback"}, s.told)
+		s.mu.Lock()
+		s.overdue = append(s.overdue, conversation.Command{Verb: conversation.VerbExpire})
+		s.mu.Unlock()
+		<-time.After(d.c.Poll)
+		synctest.Wait()
+		require.Len(t, s.told, 3, "within a poll interval")
+		cancel()
+		<-done
+	})
 }

@@ -17,25 +17,28 @@ const (
 )
 
 // run takes one turn from where it stands to its end.
-func (d *Dispatcher) run(ctx context.Context, t conversation.Turn) conversation.Outcome {
+func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) conversation.Outcome {
 	if t.Stale {
 		return d.cancelTurn(ctx, t)
 	}
 	if t.State == conversation.TurnRunning {
-		parts, failure, err := d.ask(ctx, t)
+		parts, failure, err := d.ask(ctx, t, h)
 		switch {
+		case errors.Is(err, conversation.ErrAnswersLater): // and has answered
 		case err != nil:
 			return d.letGo(ctx, t)
 		case failure != nil:
 			return d.giveUp(ctx, t, *failure)
-		}
-		if outcome := d.accept(ctx, t, parts); outcome != conversation.OutcomeDone {
-			return outcome
-		}
-		if len(parts) == 0 {
-			return conversation.OutcomeDone
+		default:
+			if outcome := d.accept(ctx, t, h, parts); outcome != conversation.OutcomeDone {
+				return outcome
+			}
+			if len(parts) == 0 {
+				return conversation.OutcomeDone
+			}
 		}
 	}
+	t.Expires = h.deadline()
 	outcome := d.c.Gate.Send(ctx, t)
 	if outcome == conversation.OutcomeHandedBack {
 		return d.letGo(ctx, t)
@@ -43,20 +46,28 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn) conversation.
 	return outcome
 }
 
-// ask asks the flow until it answers, refuses, or the turn's deadline passes. The error is the end of ctx.
-func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn) ([]conversation.Part, *conversation.Failure, error) {
-	asking, cancel := context.WithDeadline(ctx, t.Expires)
+// ask asks the flow until it answers, refuses, or the turn's deadline passes. The error is the end of ctx, or ErrAnswersLater
+// when the answer came by the API and is stored.
+func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn, h *holding) ([]conversation.Part, *conversation.Failure, error) {
+	asking, cancel := d.whileOpen(ctx, h)
 	defer cancel()
 	var last error
-	for attempt := 1; time.Now().Before(t.Expires); attempt++ {
+	for attempt := 1; asking.Err() == nil; attempt++ {
 		start := time.Now()
 		parts, err := d.c.Flow.Ask(asking, t)
-		if err == nil {
+		switch {
+		case err == nil:
 			d.c.Observer.FlowAsked("answered", time.Since(start))
 			return parts, nil, nil
+		case errors.Is(err, conversation.ErrAnswersLater):
+			d.c.Observer.FlowAsked("later", time.Since(start))
+			<-asking.Done()
 		}
-		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
+		if asking.Err() != nil {
+			if last == nil {
+				last = err
+			}
+			break
 		}
 		last = err
 		var fe *conversation.FlowError
@@ -67,9 +78,13 @@ func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn) ([]conversati
 		d.c.Observer.FlowAsked("retry", time.Since(start))
 		d.c.Logger.WarnContext(ctx, "flow did not answer, will be asked again", "conversation", t.Conversation, "turn", t.No,
 			"gen", t.Gen, "agent", t.Flow, "attempt", attempt, "err", err)
-		if !conversation.Pause(asking, conversation.Backoff(attempt, flowRetryBase, flowRetryLimit)) && ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
-		}
+		conversation.Pause(asking, conversation.Backoff(attempt, flowRetryBase, flowRetryLimit))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, context.Cause(ctx)
+	case errors.Is(context.Cause(asking), conversation.ErrAnswersLater):
+		return nil, nil, conversation.ErrAnswersLater
 	}
 	detail := "the turn was taken over after its deadline"
 	if last != nil {
@@ -78,9 +93,42 @@ func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn) ([]conversati
 	return nil, &conversation.Failure{Reason: conversation.ReasonDeadline, Detail: detail}, nil
 }
 
+// whileOpen is ctx until the turn is answered by the API (the cause is ErrAnswersLater) or its deadline passes. A deadline can
+// be moved at any replica, so it is looked up before it is believed.
+func (d *Dispatcher) whileOpen(ctx context.Context, h *holding) (context.Context, context.CancelFunc) {
+	open, end := context.WithCancelCause(ctx)
+	if !time.Now().Before(h.deadline()) {
+		end(context.DeadlineExceeded)
+	}
+	d.turns.Go(func() {
+		for open.Err() == nil {
+			// Not longer than a lease: the deadline may move while we wait, either way.
+			timer := time.NewTimer(min(time.Until(h.deadline()), d.c.Lease))
+			select {
+			case <-open.Done():
+			case <-h.answered:
+				end(conversation.ErrAnswersLater)
+			case <-timer.C:
+				if time.Now().Before(h.deadline()) {
+					continue
+				}
+				look, cancel := context.WithTimeout(open, d.c.Lease/3)
+				d.renew(look)
+				cancel()
+				if !time.Now().Before(h.deadline()) {
+					end(context.DeadlineExceeded)
+				}
+			}
+			timer.Stop()
+		}
+	})
+	return open, func() { end(nil) }
+}
+
 // accept stores the answer. conversation.OutcomeDone means it is stored.
-func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, parts []conversation.Part) conversation.Outcome {
-	storing, cancel := context.WithDeadline(context.WithoutCancel(ctx), t.Expires)
+func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, h *holding, parts []conversation.Part) conversation.Outcome {
+	expires := h.deadline()
+	storing, cancel := context.WithDeadline(context.WithoutCancel(ctx), expires)
 	defer cancel()
 	err := conversation.Insist(storing, func() error { return d.c.Store.Reply(storing, t.TurnRef, t.Token, parts) })
 	switch {
@@ -88,11 +136,18 @@ func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, parts []co
 		return conversation.OutcomeDone
 	case errors.Is(err, conversation.ErrStaleEpoch):
 		return d.cancelTurn(ctx, t)
-	case errors.Is(err, conversation.ErrTurnClosed) && time.Now().Before(t.Expires):
+	case errors.Is(err, conversation.ErrTurnClosed) && d.answeredAlready(storing, t):
+		return conversation.OutcomeDone // by the API; the response repeats it, or comes after a commit whose answer was lost
+	case errors.Is(err, conversation.ErrTurnClosed) && time.Now().Before(expires):
 		return conversation.OutcomeLost
 	}
 	return d.giveUp(ctx, t, conversation.Failure{Reason: conversation.ReasonDeadline,
 		Detail: "the answer could not be stored before the deadline"})
+}
+
+func (d *Dispatcher) answeredAlready(ctx context.Context, t conversation.Turn) bool {
+	now, err := d.c.Store.FindTurn(ctx, t.Conversation, t.No, t.Token)
+	return err == nil && now.Gen == t.Gen && now.State == conversation.TurnReplied
 }
 
 func (d *Dispatcher) giveUp(ctx context.Context, t conversation.Turn, f conversation.Failure) conversation.Outcome {

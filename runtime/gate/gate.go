@@ -65,6 +65,10 @@ func (g *Gate) Send(ctx context.Context, t conversation.Turn) conversation.Outco
 // sendPart tries until the part's fate is known, or the deadline has passed without a byte written.
 func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation.QueuedPart) conversation.Outcome {
 	ref := conversation.PartRef{TurnRef: t.TurnRef, Part: p.No}
+	// The wait comes before the gate: a human who takes the conversation meanwhile is not talked over.
+	if p.Delay > 0 && !conversation.Pause(ctx, min(p.Delay, max(0, time.Until(t.Expires)))) {
+		return conversation.OutcomeHandedBack
+	}
 	var last error
 	for attempt := 1; ; attempt++ {
 		if attempt > 1 && !conversation.Pause(ctx, conversation.Backoff(attempt-1, 200*time.Millisecond, 5*time.Second)) {

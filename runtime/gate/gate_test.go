@@ -248,6 +248,12 @@ type proofs struct {
 	conversation.Outbox
 	taken  map[string]bool
 	proved string
+	queued []conversation.Command
+}
+
+func (p *proofs) Do(_ context.Context, c conversation.Command) (conversation.Result, error) {
+	p.queued = append(p.queued, c)
+	return conversation.Result{}, nil
 }
 
 func (p *proofs) Prove(_ context.Context, _ conversation.AmbiguousPart, d conversation.Delivery) (bool, error) {
@@ -292,4 +298,36 @@ func TestReadBackTakesTheOldestFreeMessageWithTheText(t *testing.T) {
 	r.check(t.Context(), part)
 	require.Empty(t, outbox.proved, "absence proves nothing")
 	require.Equal(t, 1, woken)
+}
+
+func TestWithoutProofAHumanMustDecide(t *testing.T) {
+	t.Parallel()
+	outbox := &proofs{}
+	r := NewReadBack(ReadBackConfig{Store: outbox, Sender: &history{}, Patience: time.Minute, Wake: func() {}, Observer: noObserver{},
+		Logger: slog.New(slog.DiscardHandler)})
+	part := conversation.AmbiguousPart{Text: "um", Age: time.Minute - 1, Epoch: 7, OwnerKind: conversation.OwnedByAI}
+	r.check(t.Context(), part)
+	require.Empty(t, outbox.queued, "proof may still come")
+	part.Age = time.Minute
+	r.check(t.Context(), part)
+	require.Len(t, outbox.queued, 1)
+	require.Equal(t, conversation.VerbQueue, outbox.queued[0].Verb)
+	require.EqualValues(t, 7, outbox.queued[0].IfEpoch)
+	part.OwnerKind = conversation.OwnedByHuman
+	r.check(t.Context(), part)
+	require.Len(t, outbox.queued, 1, "a human has it already")
+}
+
+func TestATypingDelayComesBeforeTheGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := &store{parts: []conversation.QueuedPart{{No: 1, Text: "um", Delay: 3 * time.Second}}, owner: true}
+		se := &sender{}
+		done := make(chan conversation.Outcome, 1)
+		go func() { done <- send(t.Context(), st, se) }()
+		synctest.Wait()
+		st.owner = false // a human takes the conversation while the AI "types"
+		require.Equal(t, conversation.OutcomeCancelled, <-done)
+		require.Empty(t, se.sends)
+	})
 }

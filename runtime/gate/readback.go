@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -12,9 +13,18 @@ import (
 // readBackLimit is how many ambiguous parts one round looks at.
 const readBackLimit = 20
 
+// ReadBackStore is what a ReadBack needs kept.
+type ReadBackStore interface {
+	conversation.Outbox
+	Do(ctx context.Context, c conversation.Command) (conversation.Result, error)
+}
+
 // ReadBackConfig holds what a ReadBack needs; every field is required.
 type ReadBackConfig struct {
-	Store    conversation.Outbox
+	Store ReadBackStore
+	// Patience is how long proof is waited for before the conversation goes to the human queue. That routes it; the part
+	// stays ambiguous.
+	Patience time.Duration
 	Sender   conversation.Sender
 	Every    time.Duration // how often parts due for a check are looked for
 	Wake     func()        // called when a turn can go on
@@ -69,4 +79,23 @@ func (r *ReadBack) check(ctx context.Context, p conversation.AmbiguousPart) {
 		}
 	}
 	log.WarnContext(ctx, "ambiguous part not found by read-back; the AI stays silent in this conversation")
+	r.queue(ctx, log, p)
+}
+
+// queue hands a conversation whose AI is silent to any human, with the reason.
+func (r *ReadBack) queue(ctx context.Context, log *slog.Logger, p conversation.AmbiguousPart) {
+	if p.Age < r.c.Patience || p.OwnerKind != conversation.OwnedByAI {
+		return
+	}
+	_, err := r.c.Store.Do(ctx, conversation.Command{
+		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: p.Epoch, Actor: conversation.Router,
+		To: conversation.Owner{Kind: conversation.OwnedByQueue}, Reason: conversation.ReasonAmbiguous,
+	})
+	switch {
+	case err == nil:
+		log.ErrorContext(ctx, "no proof of an ambiguous part: the conversation waits for a human, who should settle it")
+	case errors.Is(err, conversation.ErrStaleEpoch): // somebody has it by now
+	default:
+		log.WarnContext(ctx, "conversation of an ambiguous part not queued", "err", err)
+	}
 }

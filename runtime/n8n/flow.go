@@ -86,6 +86,8 @@ type flowAnswer struct {
 
 type flowPart struct {
 	Text *string `json:"text"`
+	// DelayMS is how long the part seems to be typed.
+	DelayMS int64 `json:"delay_ms"`
 }
 
 // Ask implements conversation.Flow.
@@ -123,6 +125,9 @@ func (c *FlowClient) Ask(ctx context.Context, t conversation.Turn) ([]conversati
 
 func readFlowAnswer(resp *http.Response) ([]conversation.Part, error) {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxFlowAnswerBytes+1))
+	if resp.StatusCode == http.StatusAccepted {
+		return nil, conversation.ErrAnswersLater
+	}
 	if code := resp.StatusCode; code != http.StatusOK {
 		return nil, &conversation.FlowError{Retry: transientFlowStatus(code), Status: code, Err: errors.New(http.StatusText(code))}
 	}
@@ -181,7 +186,11 @@ func parseFlowAnswer(answer []byte) ([]conversation.Part, error) {
 		case len(text) > maxFlowTextBytes:
 			return nil, fmt.Errorf("part %d is over %d bytes", i+1, maxFlowTextBytes)
 		}
-		parts = append(parts, conversation.Part{Text: text})
+		delay := time.Duration(p.DelayMS) * time.Millisecond
+		if p.DelayMS < 0 || p.DelayMS > conversation.MaxPartDelay.Milliseconds() {
+			return nil, fmt.Errorf("part %d has delay_ms %d, which is not between 0 and %d", i+1, p.DelayMS, conversation.MaxPartDelay.Milliseconds())
+		}
+		parts = append(parts, conversation.Part{Text: text, Delay: delay})
 	}
 	return parts, nil
 }

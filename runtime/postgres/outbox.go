@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,8 @@ var (
 	unknownSQL        = query("unknown")
 	checkAmbiguousSQL = query("check_ambiguous")
 	proveSQL          = query("prove")
+	ambiguousPartSQL  = query("ambiguous_part")
+	settleSQL         = query("settle")
 )
 
 // QueuedParts implements conversation.Outbox.
@@ -28,7 +31,7 @@ func (s *Store) QueuedParts(ctx context.Context, t conversation.TurnRef) ([]conv
 	}
 	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.QueuedPart, error) {
 		var p conversation.QueuedPart
-		err := row.Scan(&p.No, &p.Text)
+		err := row.Scan(&p.No, &p.Text, &p.Delay)
 		return p, err
 	})
 	return parts, domainError("list parts of", t, err)
@@ -69,7 +72,7 @@ func (s *Store) CheckAmbiguous(ctx context.Context, limit int) ([]conversation.A
 			p   conversation.AmbiguousPart
 			age float64
 		)
-		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.IntentAt, &age)
+		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.IntentAt, &age, &p.Epoch, &p.OwnerKind)
 		p.Age = time.Duration(age * float64(time.Second))
 		return p, err
 	})
@@ -77,6 +80,44 @@ func (s *Store) CheckAmbiguous(ctx context.Context, limit int) ([]conversation.A
 		return nil, fmt.Errorf("list ambiguous parts: %w", err)
 	}
 	return parts, nil
+}
+
+// Settle implements conversation.Outbox.
+func (s *Store) Settle(ctx context.Context, st conversation.Settlement) error {
+	err := s.transact(ctx, func(tx *pipe) error {
+		row, _, err := tx.lockFor(ctx, conversation.Command{Conversation: st.Conversation, Tenant: st.Tenant})
+		if err != nil {
+			return err
+		}
+		var (
+			sender   string
+			finished bool
+		)
+		tx.queue(ambiguousPartSQL, st.Conversation, st.No, st.Part).QueryRow(func(r pgx.Row) error { return r.Scan(&sender, &finished) })
+		switch err := tx.flush(ctx); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return &conversation.RefusedError{Err: conversation.ErrTurnClosed, Now: row.Conversation}
+		case err != nil:
+			return err
+		case !finished:
+			return &conversation.RefusedError{Err: conversation.ErrSenderAlive, Now: row.Conversation,
+				Extra: fmt.Sprintf("restart %s first, so that it certainly writes no more", sender)}
+		}
+		fate := "not_sent"
+		if st.Sent {
+			fate = "sent"
+		}
+		tx.queue(settleSQL, st.Conversation, st.No, st.Part, st.Sent, st.Actor.String())
+		tx.write(row, conversation.Change{After: row.Conversation, Steps: []conversation.Step{{
+			Verb: "settle", Actor: st.Actor, StateFrom: row.State, StateTo: row.State, EpochFrom: row.Epoch, EpochTo: row.Epoch,
+			Owner: row.Owner, Reason: fate, Detail: map[string]string{"turn": fmt.Sprint(st.No), "part": fmt.Sprint(st.Part)},
+		}}}, "")
+		return tx.commit(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("settle part %s/%d/%d: %w", st.Conversation, st.No, st.Part, err)
+	}
+	return nil
 }
 
 // Prove implements conversation.Outbox.

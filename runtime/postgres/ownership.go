@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,145 +16,282 @@ import (
 )
 
 var (
-	unroutedSQL         = query("unrouted")
-	lockConversationSQL = query("lock_conversation")
-	moveOwnerSQL        = query("move_owner")
+	lockConversationSQL = query("conversation", "by_id_locked")
+	clockSQL            = query("clock")
+	findIdemSQL         = query("find_idem")
+	insertIdemSQL       = query("insert_idem")
+	moveConversationSQL = query("move_conversation")
 	insertAuditSQL      = query("insert_audit")
-	auditTrailSQL       = query("audit_trail")
+	insertHandoverSQL   = query("insert_handover")
+	revokeTurnSQL       = query("revoke_turn")
+	endStretchSQL       = query("end_stretch")
+	dropWaitingSQL      = query("drop_waiting")
+	checkCapacitySQL    = query("check_capacity")
 )
 
-// Unrouted implements conversation.Ownership.
-func (s *Store) Unrouted(ctx context.Context, limit int) ([]conversation.Unrouted, error) {
-	rows, err := s.pool.Query(ctx, unroutedSQL, limit)
-	if err != nil {
-		return nil, fmt.Errorf("list unrouted conversations: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.Unrouted, error) {
-		var u conversation.Unrouted
-		err := row.Scan(&u.Conversation, &u.Tenant, &u.Channel, &u.Flow, &u.State, &u.Epoch)
-		return u, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list unrouted conversations: %w", err)
-	}
-	return list, nil
-}
+// codeAtCapacity is what check_capacity raises.
+const codeAtCapacity = "PTCAP"
 
-// Claim implements conversation.Ownership.
-func (s *Store) Claim(ctx context.Context, c conversation.Claim) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		row, err := lockConversation(ctx, tx, c.Conversation)
+// Do implements conversation.Ownership. Two round trips: everything that is read, then everything that is written together
+// with the commit.
+func (s *Store) Do(ctx context.Context, c conversation.Command) (conversation.Result, error) {
+	if err := c.Check(); err != nil {
+		return conversation.Result{}, err
+	}
+	var (
+		result conversation.Result
+		row    *lockedConversation
+	)
+	err := s.transact(ctx, func(tx *pipe) (err error) {
+		var idem *remembered
+		row, idem, err = tx.lockFor(ctx, c)
 		if err != nil {
 			return err
 		}
-		if row.epoch != c.IfEpoch || row.owner.Kind != conversation.OwnedByNone {
-			return conversation.ErrStaleEpoch
+		if idem != nil {
+			result, err = idem.replay(c)
+			return err
 		}
-		var steps []step
-		if row.state != conversation.Routing {
-			steps = append(steps, step{verb: "inbound", actor: "router", to: row.owner, state: conversation.Routing,
-				reason: "message_waits"})
+		change, err := conversation.Decide(row.Conversation, c, conversation.Terms{Now: row.now, Cluster: s.cluster.Load()})
+		if err != nil {
+			return err
 		}
-		steps = append(steps, step{verb: "claim", actor: c.Actor, to: c.To, state: c.State, reason: c.Reason,
-			ruleVersion: c.RuleVersion})
-		return row.walk(ctx, tx, steps...)
+		result, err = tx.carryOut(ctx, row, change, c)
+		return err
 	})
-	if err != nil {
-		return fmt.Errorf("claim conversation %s: %w", c.Conversation, err)
+	switch {
+	case err == nil:
+		return result, nil
+	case sqlState(err) == codeAtCapacity && row != nil:
+		err = &conversation.RefusedError{Err: conversation.ErrAtCapacity, Now: row.Conversation}
 	}
-	return nil
+	return conversation.Result{}, fmt.Errorf("%s conversation %s: %w", c.Verb, c.Conversation, err)
 }
 
 // lockedConversation is a conversation row under "for update".
 type lockedConversation struct {
-	id       conversation.ID
-	tenant   string
-	state    conversation.State
-	owner    conversation.Owner
-	epoch    int64
-	auditSeq int64
+	conversation.Conversation
 	lastHash []byte
-	now      time.Time
+	now      time.Time // database clock, after the lock was had
 }
 
-func lockConversation(ctx context.Context, tx pgx.Tx, id conversation.ID) (*lockedConversation, error) {
-	r := lockedConversation{id: id}
-	err := tx.QueryRow(ctx, lockConversationSQL, id).
-		Scan(&r.tenant, &r.state, &r.owner.Kind, &r.owner.ID, &r.epoch, &r.auditSeq, &r.lastHash, &r.now)
-	if err != nil {
-		return nil, fmt.Errorf("lock conversation %s: %w", id, err)
+// remembered is what a key was used for.
+type remembered struct {
+	sum      []byte
+	response []byte
+	seq      int64
+}
+
+func (r remembered) replay(c conversation.Command) (conversation.Result, error) {
+	if sum := c.Sum(); string(sum[:]) != string(r.sum) {
+		return conversation.Result{}, fmt.Errorf("key %q: %w", c.Key, conversation.ErrKeyReused)
 	}
-	return &r, nil
+	result := conversation.Result{Seq: r.seq, Replayed: true}
+	if err := json.Unmarshal(r.response, &result.Conversation); err != nil {
+		return conversation.Result{}, fmt.Errorf("read remembered result of key %q: %w", c.Key, err)
+	}
+	return result, nil
 }
 
-// step is one transition: one audit row.
-type step struct {
-	verb        string
-	actor       string
-	to          conversation.Owner
-	state       conversation.State
-	reason      string
-	ruleVersion string
-	detail      map[string]string
-}
-
-// walk takes the conversation through the steps and writes row and audit. It is the only place that changes an owner,
-// and the only one that mints an epoch.
-func (r *lockedConversation) walk(ctx context.Context, tx pgx.Tx, steps ...step) error {
-	for _, st := range steps {
-		epoch := r.epoch
-		if st.to != r.owner {
-			epoch++
-		}
-		if err := r.record(ctx, tx, st, epoch); err != nil {
+// lockFor begins the transaction and reads what a verb needs, in one round trip. The order matters: see the files.
+func (p *pipe) lockFor(ctx context.Context, c conversation.Command) (*lockedConversation, *remembered, error) {
+	row := &lockedConversation{}
+	var idem *remembered
+	p.queue(lockConversationSQL, c.Conversation, c.Tenant).QueryRow(func(r pgx.Row) error { return row.scan(r) })
+	if c.Key != "" {
+		p.queue(findIdemSQL, c.Tenant, c.Key).QueryRow(func(r pgx.Row) error {
+			var found remembered
+			err := r.Scan(&found.sum, &found.response, &found.seq)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			idem = &found
 			return err
+		})
+	}
+	p.queue(clockSQL).QueryRow(func(r pgx.Row) error { return r.Scan(&row.now) })
+	if err := p.flush(ctx); err != nil {
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = conversation.ErrNotFound
 		}
-		r.state, r.owner, r.epoch = st.state, st.to, epoch
+		return nil, nil, err
 	}
-	_, err := tx.Exec(ctx, moveOwnerSQL,
-		r.id, r.state, r.owner.Kind, r.owner.ID, r.epoch, r.auditSeq, r.lastHash, len(steps))
-	if err != nil {
-		return fmt.Errorf("move conversation %s to %s: %w", r.id, r.state, err)
-	}
-	return nil
+	return row, idem, nil
 }
 
-func (r *lockedConversation) record(ctx context.Context, tx pgx.Tx, st step, epoch int64) error {
-	e := audit.Entry{
-		Tenant: r.tenant, Conversation: int64(r.id), Seq: r.auditSeq + 1, At: r.now.UTC(),
-		Actor: st.actor, Verb: st.verb, StateFrom: string(r.state), StateTo: string(st.state),
-		EpochFrom: r.epoch, EpochTo: epoch, Reason: st.reason, RuleVersion: st.ruleVersion, Detail: st.detail,
-		Prev: r.lastHash,
+func (r *lockedConversation) scan(row pgx.Row) error {
+	c, err := scanConversation(row, &r.lastHash)
+	r.Conversation = c
+	return err
+}
+
+// scanConversation reads the columns of conversation.sql.
+func scanConversation(row pgx.Row, lastHash *[]byte) (conversation.Conversation, error) {
+	var (
+		c                                 conversation.Conversation
+		flow, offerKind, offerAgent       *string
+		offerElse, requestBy, requestElse *string
+		heldState, heldKind, heldID       *string
+		offerID                           *int64
+		since, offerUntil, requestUntil   *time.Time
+		silenceUntil                      *time.Time
+		silence                           *time.Duration
+	)
+	err := row.Scan(&c.ID, &c.Tenant, &c.Channel, &c.Contact.JID, &c.Contact.Name, &c.State, &c.Owner.Kind, &c.Owner.ID,
+		&c.Epoch, &c.Version, &c.LastSeq, &c.Waiting, &c.LastOwner.Kind, &c.LastOwner.ID, &c.LastAI, &flow, &c.Given, &c.OwnerSince,
+		&c.InStretch, &c.Handovers, &since, &offerID, &offerKind, &offerAgent, &offerElse, &offerUntil, &requestBy,
+		&requestElse, &requestUntil, &silence, &silenceUntil, &heldState, &heldKind, &heldID, &c.Cluster, lastHash)
+	if err != nil {
+		return c, err
 	}
-	if e.Detail == nil {
-		e.Detail = map[string]string{}
+	c.Flow, c.HandoversSince, c.SilenceUntil, c.Silence = value(flow), value(since), value(silenceUntil), value(silence)
+	if offerID != nil {
+		c.Offer = &conversation.Offer{ID: *offerID, Else: conversation.Otherwise(value(offerElse)), Until: value(offerUntil),
+			To: conversation.Owner{Kind: conversation.OwnerKind(value(offerKind)), ID: value(offerAgent)}}
+	}
+	if requestUntil != nil {
+		c.Request = &conversation.Request{By: value(requestBy), Else: conversation.Otherwise(value(requestElse)), Until: *requestUntil}
+	}
+	if heldState != nil {
+		c.Held = &conversation.Held{State: conversation.State(*heldState),
+			Owner: conversation.Owner{Kind: conversation.OwnerKind(value(heldKind)), ID: value(heldID)}}
+	}
+	return c, nil
+}
+
+// value is what p points to, or the zero value.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// carryOut writes a change and commits, in one round trip.
+func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch conversation.Change, c conversation.Command) (conversation.Result, error) {
+	after := p.write(row, ch, c.Key)
+	if ch.Gives {
+		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
+	}
+	if len(c.Context) > 0 && len(ch.Steps) > 0 {
+		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
+	}
+	result := conversation.Result{Conversation: after, Seq: after.Version}
+	if c.Key != "" {
+		response, err := json.Marshal(after)
+		if err != nil {
+			return conversation.Result{}, fmt.Errorf("remember result: %w", err)
+		}
+		sum := c.Sum()
+		p.queue(insertIdemSQL, after.Tenant, c.Key, sum[:], after.ID, result.Seq, response)
+	}
+	return result, p.commit(ctx)
+}
+
+// write queues the change: what depends on the owner first, since the row's new values are computed from it.
+func (p *pipe) write(row *lockedConversation, ch conversation.Change, key string) conversation.Conversation {
+	after := ch.After
+	if ch.Revoke {
+		p.queue(revokeTurnSQL, after.ID, conversation.ReasonOwnerChanged, nil, nil)
+	}
+	if ch.StretchEnds {
+		had := row.Owner
+		if had.Kind == conversation.OwnedByNone && row.Held != nil {
+			had = row.Held.Owner
+		}
+		p.queue(endStretchSQL, after.ID, ch.Through, had.String(), row.now, after.Epoch)
+	}
+	if ch.Drop {
+		p.queue(dropWaitingSQL, after.ID)
+	}
+	hash := row.lastHash
+	for _, st := range ch.Steps {
+		after.Version++
+		hash = p.record(row, st, after.Version, hash, key)
+	}
+	if after.Offer != nil && after.Offer.ID == 0 {
+		offer := *after.Offer
+		offer.ID = after.Version
+		after.Offer = &offer
+	}
+	p.move(after, hash, ch)
+	return after
+}
+
+func (p *pipe) move(c conversation.Conversation, hash []byte, ch conversation.Change) {
+	var (
+		offer   conversation.Offer
+		request conversation.Request
+		held    conversation.Held
+	)
+	if c.Offer != nil {
+		offer = *c.Offer
+	}
+	if c.Request != nil {
+		request = *c.Request
+	}
+	if c.Held != nil {
+		held = *c.Held
+	}
+	p.queue(moveConversationSQL, c.ID, c.State, c.Owner.Kind, c.Owner.ID, c.Epoch, c.Version, hash,
+		c.LastOwner.Kind, c.LastOwner.ID, c.LastAI, c.Given, c.OwnerSince, c.Handovers, orNull(c.HandoversSince),
+		orNull(offer.ID), orNull(offer.To.Kind), orNull(offer.To.ID), orNull(offer.Else), orNull(offer.Until),
+		orNull(request.By), orNull(request.Else), orNull(request.Until), orNull(c.Silence), orNull(c.SilenceUntil),
+		orNull(held.State), orNull(held.Owner.Kind), whole(c.Held, held.Owner.ID), c.Cluster,
+		ch.StretchBegins, ch.StretchEnds, ch.StretchEnds || ch.Drop)
+}
+
+// orNull is null for a zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// whole is null where there is nothing the value belongs to.
+func whole[T, V any](of *T, v V) *V {
+	if of == nil {
+		return nil
+	}
+	return &v
+}
+
+// record queues one audit entry and returns its hash. The owner and the key stand in its detail, where the chain covers them.
+func (p *pipe) record(row *lockedConversation, st conversation.Step, seq int64, prev []byte, key string) []byte {
+	detail := map[string]string{"owner": st.Owner.String()}
+	maps.Copy(detail, st.Detail)
+	if key != "" {
+		detail["key"] = key
+	}
+	e := audit.Entry{
+		Tenant: row.Tenant, Conversation: int64(row.ID), Seq: seq, At: row.now.UTC(),
+		Actor: st.Actor.String(), Verb: string(st.Verb), StateFrom: string(st.StateFrom), StateTo: string(st.StateTo),
+		EpochFrom: st.EpochFrom, EpochTo: st.EpochTo, Reason: st.Reason, RuleVersion: st.RuleVersion, Detail: detail,
+		Prev: prev,
 	}
 	e.Hash = e.Sum()
-	_, err := tx.Exec(ctx, insertAuditSQL, e.Conversation, e.Seq, e.Tenant, e.At, e.Actor, e.Verb, e.StateFrom, e.StateTo,
+	p.queue(insertAuditSQL, e.Conversation, e.Seq, e.Tenant, e.At, e.Actor, e.Verb, e.StateFrom, e.StateTo,
 		e.EpochFrom, e.EpochTo, e.Reason, e.RuleVersion, e.Detail, e.Prev, e.Hash)
-	if err != nil {
-		return fmt.Errorf("record %s of conversation %s: %w", st.verb, r.id, err)
-	}
-	r.auditSeq, r.lastHash = e.Seq, e.Hash
-	return nil
+	return e.Hash
 }
 
-// AuditTrail returns a conversation's audit in order; audit.Verify checks it.
-func (s *Store) AuditTrail(ctx context.Context, id conversation.ID) ([]audit.Entry, error) {
-	rows, err := s.pool.Query(ctx, auditTrailSQL, id)
+// ForgetKeys removes the keys that are older, a piece at a time, and says how many.
+func (s *Store) ForgetKeys(ctx context.Context, age time.Duration) (int64, error) {
+	tag, err := s.pool.Exec(ctx, oldIdemSQL, age)
 	if err != nil {
-		return nil, fmt.Errorf("read audit of conversation %s: %w", id, err)
+		return 0, fmt.Errorf("forget idempotency keys: %w", err)
 	}
-	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (audit.Entry, error) {
-		var e audit.Entry
-		err := row.Scan(&e.Tenant, &e.Conversation, &e.Seq, &e.At, &e.Actor, &e.Verb, &e.StateFrom, &e.StateTo,
-			&e.EpochFrom, &e.EpochTo, &e.Reason, &e.RuleVersion, &e.Detail, &e.Prev, &e.Hash)
-		return e, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read audit of conversation %s: %w", id, err)
-	}
-	return entries, nil
+	return tag.RowsAffected(), nil
+}
+
+var oldIdemSQL = query("old_idem")
+
+func tokenHash(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
 }
 
 // domainError keeps the sentinels of the domain visible and adds which verb failed.

@@ -7,6 +7,8 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,12 +22,17 @@ import (
 var statements embed.FS
 
 // query returns an embedded statement. A missing file is a mistake of whoever wrote the call.
-func query(name string) string {
-	text, err := statements.ReadFile("sql/" + name + ".sql")
-	if err != nil {
-		panic(fmt.Sprintf("read embedded statement %q: %v", name, err))
+// Several names are one statement in pieces.
+func query(names ...string) string {
+	var all strings.Builder
+	for _, name := range names {
+		text, err := statements.ReadFile("sql/" + name + ".sql")
+		if err != nil {
+			panic(fmt.Sprintf("read embedded statement %q: %v", name, err))
+		}
+		all.Write(text)
 	}
-	return string(text)
+	return all.String()
 }
 
 const (
@@ -44,11 +51,16 @@ type Config struct {
 	Password string // empty: none is sent
 	MaxConns int32  // upper bound of the pool; zero means 8
 	AppName  string // application_name of the connections
+	// Recovered is called when this process found that commits may have been lost and has suspended so many conversations
+	// an AI had. Nil: nobody is told.
+	Recovered func(generation int64, suspended int)
 }
 
 // Store implements conversation.Store.
 type Store struct {
-	pool *pgxpool.Pool
+	pool      *pgxpool.Pool
+	cluster   atomic.Int64 // generation of the cluster, as the newest connection found it
+	recovered func(int64, int)
 }
 
 var _ conversation.Store = (*Store)(nil)
@@ -73,12 +85,15 @@ func Open(c Config) (*Store, error) {
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.PingTimeout = connectTimeout
 	pc.ConnConfig.Tracer = deadlines{callTimeout}
+	s := &Store{recovered: c.Recovered}
+	pc.AfterConnect = s.join
 	// The context bounds only the dialling of the first connections, of which there are none to keep ready.
 	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
 	if err != nil {
 		return nil, fmt.Errorf("prepare database pool: %w", err)
 	}
-	return &Store{pool: pool}, nil
+	s.pool = pool
+	return s, nil
 }
 
 func (c Config) apply(cc *pgx.ConnConfig) {
@@ -113,6 +128,19 @@ func (deadlines) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQuer
 	if cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc); ok {
 		cancel()
 	}
+}
+
+// TraceBatchStart implements pgx.BatchTracer: a batch is waited for as long as a statement.
+func (d deadlines) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return d.TraceQueryStart(ctx, nil, pgx.TraceQueryStartData{})
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (deadlines) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (d deadlines) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
+	d.TraceQueryEnd(ctx, nil, pgx.TraceQueryEndData{})
 }
 
 // Close waits for connections in use and closes the pool.

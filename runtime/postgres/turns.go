@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -23,8 +22,9 @@ var (
 	renewSQL           = query("renew")
 	handBackSQL        = query("hand_back")
 	replySQL           = query("reply")
-	cancelTurnSQL      = query("cancel_turn")
 	failTurnSQL        = query("fail_turn")
+	findTurnSQL        = query("find_turn")
+	extendTurnSQL      = query("extend_turn")
 )
 
 // ClaimTurn implements conversation.Turns.
@@ -34,7 +34,8 @@ func (s *Store) ClaimTurn(ctx context.Context, terms conversation.TurnTerms) (co
 		if err := tx.QueryRow(ctx, dueConversationSQL).Scan(&id); err != nil {
 			return conversation.Turn{}, err
 		}
-		return s.openTurn(ctx, tx, terms, claimTurnSQL, id, terms.Holder.Instance, terms.Holder.Boot, terms.Lease, terms.Deadline)
+		return s.openTurn(ctx, tx, terms, claimTurnSQL, id, terms.Holder.Instance, terms.Holder.Boot, terms.Lease, terms.Deadline,
+			s.cluster.Load())
 	})
 }
 
@@ -71,16 +72,16 @@ func (s *Store) takeTurn(ctx context.Context, what string, take func(pgx.Tx) (co
 // openTurn runs a statement that yields a turn, gives the turn its token and reads its messages.
 func (s *Store) openTurn(ctx context.Context, tx pgx.Tx, terms conversation.TurnTerms, sql string, args ...any) (conversation.Turn, error) {
 	var (
-		t         conversation.Turn
-		remaining float64
-		asked     = time.Now() // before the database computes what remains: the local deadline is never the later one
+		t       conversation.Turn
+		remains float64
+		asked   = time.Now() // before the database computes what remains: the local deadline is never the later one
 	)
 	err := tx.QueryRow(ctx, sql, args...).Scan(&t.Tenant, &t.Conversation, &t.No, &t.Epoch, &t.Gen, &t.Deadline, &t.State,
-		&t.Channel, &t.Flow, &t.Contact.JID, &t.Contact.Name, &remaining, &t.Stale)
+		&t.Channel, &t.Flow, &t.Contact.JID, &t.Contact.Name, &remains, &t.Stale, &t.Cluster)
 	if err != nil {
 		return conversation.Turn{}, err
 	}
-	t.Expires = asked.Add(time.Duration(remaining * float64(time.Second)))
+	t.Expires = asked.Add(time.Duration(remains * float64(time.Second)))
 	t.Token = terms.Sign(t.TurnRef)
 	if _, err := tx.Exec(ctx, setTokenSQL, t.Conversation, t.No, tokenHash(t.Token)); err != nil {
 		return conversation.Turn{}, fmt.Errorf("keep token hash: %w", err)
@@ -103,11 +104,6 @@ func (s *Store) openTurn(ctx context.Context, tx pgx.Tx, terms conversation.Turn
 	return t, nil
 }
 
-func tokenHash(token string) []byte {
-	sum := sha256.Sum256([]byte(token))
-	return sum[:]
-}
-
 // NextDue implements conversation.Turns.
 func (s *Store) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	var seconds float64
@@ -122,7 +118,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Duration, bool, error) {
 }
 
 // Renew implements conversation.Turns.
-func (s *Store) Renew(ctx context.Context, lease time.Duration, held []conversation.TurnRef) ([]conversation.TurnRef, error) {
+func (s *Store) Renew(ctx context.Context, lease time.Duration, held []conversation.TurnRef) ([]conversation.Holding, error) {
 	type key struct {
 		id      conversation.ID
 		no, gen int
@@ -134,19 +130,51 @@ func (s *Store) Renew(ctx context.Context, lease time.Duration, held []conversat
 		byKey[key{t.Conversation, t.No, t.Gen}] = t
 		ids, nos, gens = append(ids, int64(t.Conversation)), append(nos, int32(t.No)), append(gens, int32(t.Gen))
 	}
-	rows, err := s.pool.Query(ctx, renewSQL, ids, nos, gens, lease)
-	if err != nil {
-		return nil, fmt.Errorf("renew %d leases: %w", len(held), err)
-	}
-	kept, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.TurnRef, error) {
-		var k key
-		err := row.Scan(&k.id, &k.no, &k.gen)
-		return byKey[k], err
+	return collect(ctx, s, fmt.Sprintf("renew %d leases", len(held)), func(row pgx.CollectableRow) (conversation.Holding, error) {
+		var (
+			k       key
+			h       conversation.Holding
+			seconds float64
+		)
+		err := row.Scan(&k.id, &k.no, &k.gen, &h.State, &seconds)
+		h.TurnRef, h.Remains = byKey[k], remaining(seconds)
+		return h, err
+	}, renewSQL, ids, nos, gens, lease)
+}
+
+// FindTurn implements conversation.Turns.
+func (s *Store) FindTurn(ctx context.Context, id conversation.ID, no int, token string) (conversation.Holding, error) {
+	h := conversation.Holding{TurnRef: conversation.TurnRef{Conversation: id, No: no}}
+	now := conversation.Conversation{ID: id}
+	var seconds float64
+	err := again(ctx, func() error {
+		return s.pool.QueryRow(ctx, findTurnSQL, id, no, tokenHash(token)).Scan(&h.Tenant, &h.Epoch, &h.Gen, &h.Deadline,
+			&h.Cluster, &h.State, &seconds, &now.State, &now.Owner.Kind, &now.Owner.ID, &now.Epoch)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("renew %d leases: %w", len(held), err)
+	h.Remains = remaining(seconds)
+	open := h.State == conversation.TurnRunning || h.State == conversation.TurnReplied || h.State == conversation.TurnSending
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		err = conversation.ErrBadToken
+	case err != nil:
+	case now.Epoch != h.Epoch || now.Owner.Kind != conversation.OwnedByAI:
+		err = &conversation.RefusedError{Err: conversation.ErrStaleEpoch, Now: now}
+	case !open || h.Remains == 0:
+		err = conversation.ErrTurnClosed
 	}
-	return kept, nil
+	return h, domainError("find", h.TurnRef, err)
+}
+
+// Extend implements conversation.Turns.
+func (s *Store) Extend(ctx context.Context, t conversation.TurnRef, token string, wait, most time.Duration) (conversation.Holding, error) {
+	ok, err := s.one(ctx, extendTurnSQL, t.Conversation, t.No, t.Gen, tokenHash(token), wait, most)
+	if err == nil && !ok {
+		err = conversation.ErrTurnClosed
+	}
+	if err != nil {
+		return conversation.Holding{}, domainError("extend", t, err)
+	}
+	return s.FindTurn(ctx, t.Conversation, t.No, token)
 }
 
 // HandBack implements conversation.Turns.
@@ -157,13 +185,13 @@ func (s *Store) HandBack(ctx context.Context, t conversation.TurnRef) error {
 
 // Reply implements conversation.Turns.
 func (s *Store) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part) error {
-	texts := make([]string, 0, len(parts))
+	texts, delays := make([]string, 0, len(parts)), make([]time.Duration, 0, len(parts))
 	for _, p := range parts {
-		texts = append(texts, p.Text)
+		texts, delays = append(texts, p.Text), append(delays, p.Delay)
 	}
 	var owned, accepted int
 	err := again(ctx, func() error {
-		return s.pool.QueryRow(ctx, replySQL, t.Conversation, t.Epoch, t.No, t.Gen, tokenHash(token), texts).
+		return s.pool.QueryRow(ctx, replySQL, t.Conversation, t.Epoch, t.No, t.Gen, tokenHash(token), texts, delays).
 			Scan(&owned, &accepted)
 	})
 	switch {
@@ -178,16 +206,17 @@ func (s *Store) Reply(ctx context.Context, t conversation.TurnRef, token string,
 
 // Cancel implements conversation.Turns.
 func (s *Store) Cancel(ctx context.Context, t conversation.TurnRef, reason string) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		row, err := lockConversation(ctx, tx, t.Conversation)
+	err := s.transact(ctx, func(tx *pipe) error {
+		row, _, err := tx.lockFor(ctx, conversation.Command{Conversation: t.Conversation, Tenant: t.Tenant})
 		if err != nil {
 			return err
 		}
-		if row.epoch == t.Epoch {
+		if row.Epoch == t.Epoch {
 			return conversation.ErrTurnClosed
 		}
-		var cancelled int
-		if err := tx.QueryRow(ctx, cancelTurnSQL, t.Conversation, t.No, t.Gen, reason).Scan(&cancelled); err != nil {
+		cancelled := 0
+		tx.queue(revokeTurnSQL, t.Conversation, reason, t.No, t.Gen).QueryRow(func(r pgx.Row) error { return r.Scan(&cancelled) })
+		if err := tx.commit(ctx); err != nil {
 			return err
 		}
 		if cancelled == 0 {
@@ -200,23 +229,32 @@ func (s *Store) Cancel(ctx context.Context, t conversation.TurnRef, reason strin
 
 // Fail implements conversation.Turns.
 func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation.Failure) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		row, err := lockConversation(ctx, tx, t.Conversation)
+	err := s.transact(ctx, func(tx *pipe) error {
+		row, _, err := tx.lockFor(ctx, conversation.Command{Conversation: t.Conversation, Tenant: t.Tenant})
 		if err != nil {
 			return err
 		}
-		var epoch int64
-		if err := tx.QueryRow(ctx, failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).Scan(&epoch); err != nil {
+		var (
+			epoch int64
+			state string
+		)
+		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state) })
+		if err := tx.flush(ctx); err != nil {
 			return err
 		}
-		if epoch != row.epoch {
-			return nil // somebody else is on duty already
+		if state == "cancelled" {
+			return tx.commit(ctx) // somebody else is on duty already
 		}
-		return row.walk(ctx, tx, step{
-			verb: "queue", actor: "router", to: conversation.Owner{Kind: conversation.OwnedByQueue},
-			state: conversation.HumanQueued, reason: f.Reason,
-			detail: map[string]string{"turn": fmt.Sprint(t.No), "gen": fmt.Sprint(t.Gen)},
-		})
+		change, err := conversation.Decide(row.Conversation, conversation.Command{
+			Verb: conversation.VerbQueue, Conversation: t.Conversation, Tenant: t.Tenant, IfEpoch: epoch, Actor: conversation.Router,
+			To: conversation.Owner{Kind: conversation.OwnedByQueue}, Reason: f.Reason,
+		}, conversation.Terms{Now: row.now, Cluster: s.cluster.Load()})
+		if err != nil {
+			return err
+		}
+		change.Steps[0].Detail["turn"], change.Steps[0].Detail["gen"] = fmt.Sprint(t.No), fmt.Sprint(t.Gen)
+		tx.write(row, change, "")
+		return tx.commit(ctx)
 	})
 	return domainError("give up", t, err)
 }

@@ -7,8 +7,7 @@ import "plantao/runtime/conversation"
 // Decision names the next owner and why.
 type Decision struct {
 	To          conversation.Owner
-	State       conversation.State // the state that goes with the owner
-	Reason      string             // short constant, recorded in the audit
+	Reason      string // short constant, recorded in the audit
 	RuleVersion string
 }
 
@@ -25,14 +24,12 @@ func (ChannelFlow) Decide(u conversation.Unrouted) Decision {
 	if u.Flow == "" {
 		return Decision{
 			To:          conversation.Owner{Kind: conversation.OwnedByQueue},
-			State:       conversation.HumanQueued,
 			Reason:      "channel_has_no_flow",
 			RuleVersion: "channel-flow/1",
 		}
 	}
 	return Decision{
 		To:          conversation.Owner{Kind: conversation.OwnedByAI, ID: u.Flow},
-		State:       conversation.AIActive,
 		Reason:      "channel_flow",
 		RuleVersion: "channel-flow/1",
 	}

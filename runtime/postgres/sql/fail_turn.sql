@@ -1,18 +1,35 @@
 -- $1 conversation, $2 no, $3 gen, $4 reason, $5 detail. The conversation is locked. ambiguous is here for a
 -- sender whose part was refused after its lease had run out: it knows the outcome, and nobody else may conclude it.
+-- A turn whose conversation has another owner by now is nobody's failure: it is cancelled, and its messages, unless part of
+-- the answer went out, wait for that owner.
 with t as (
-    update turn set state = 'failed', reason = $4, ended_at = now()
-     where conversation_id = $1 and no = $2 and gen = $3 and state in ('running', 'replied', 'sending', 'ambiguous')
-    returning tenant, epoch, gen
+    update turn
+       set state = case when c.epoch = turn.epoch then 'failed' else 'cancelled' end,
+           reason = case when c.epoch = turn.epoch then $4 else 'owner_changed' end, ended_at = now()
+      from conversation c
+     where c.id = $1 and conversation_id = $1 and no = $2 and gen = $3
+       and turn.state in ('running', 'replied', 'sending', 'ambiguous')
+    returning turn.tenant, turn.epoch, turn.gen, turn.state
 ), parts as (
     update outbox
        set state = case when state = 'queued' then 'dropped' else 'failed' end, reason = $4
      where conversation_id = $1 and no = $2 and state in ('queued', 'sending', 'ambiguous') and exists (select 1 from t)
+), answered as (
+    select exists (select 1 from outbox where conversation_id = $1 and no = $2 and state = 'sent') as yes
 ), messages as (
-    update inbox set state = 'dead', reason = $4
-     where conversation_id = $1 and turn_no = $2 and state = 'taken' and exists (select 1 from t)
+    update inbox
+       set state = case when t.state = 'failed' then 'dead' when answered.yes then 'done' else 'pending' end,
+           reason = case when t.state = 'failed' then $4 else inbox.reason end,
+           turn_no = case when t.state = 'failed' or answered.yes then turn_no end
+      from t, answered
+     where conversation_id = $1 and turn_no = $2 and inbox.state = 'taken'
+    returning inbox.state
+), waiting as (
+    update conversation
+       set debounce_until = coalesce(debounce_until, now()), debounce_cap = coalesce(debounce_cap, now())
+     where id = $1 and exists (select 1 from messages where state = 'pending')
 ), letter as (
     insert into dead_letter (tenant, conversation_id, turn_no, epoch, gen, reason, detail)
-    select tenant, $1, $2, epoch, gen, $4, $5 from t
+    select tenant, $1, $2, epoch, gen, $4, $5 from t where state = 'failed'
 )
-select epoch from t
+select epoch, state from t

@@ -15,6 +15,6 @@ with c as (
     returning 1
 )
 update outbox
-   set state = 'sending', gen = $4, intent_at = now(), sender_instance = $7, sender_boot = $8::uuid, sender_done = false
+   set state = 'sending', gen = $4, intent_at = clock_timestamp(), sender_instance = $7, sender_boot = $8::uuid, sender_done = false
  where conversation_id = $1 and no = $3 and part = $5 and state = 'queued' and exists (select 1 from t)
 returning 1

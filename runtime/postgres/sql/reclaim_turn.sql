@@ -15,5 +15,5 @@ with lost as (
 )
 select t.tenant, t.conversation_id, t.no, t.epoch, t.gen, t.deadline, t.state, c.channel, t.agent, c.chat_jid,
        c.contact_name, extract(epoch from t.deadline - clock_timestamp())::float8,
-       c.epoch <> t.epoch or c.owner_kind <> 'ai' as stale
+       c.epoch <> t.epoch or c.owner_kind <> 'ai' as stale, t.cluster
   from t join conversation c on c.id = t.conversation_id

@@ -1,4 +1,4 @@
--- $1 conversation, $2 epoch, $3 no, $4 gen, $5 sha256 of the token, $6 texts. "for share" waits for a take that has not
+-- $1 conversation, $2 epoch, $3 no, $4 gen, $5 sha256 of the token, $6 texts, $7 delays. "for share" waits for a take that has not
 -- committed, and then sees its epoch.
 with c as (
     select id, tenant, channel from conversation where id = $1 and epoch = $2 and owner_kind = 'ai' for share
@@ -10,9 +10,9 @@ with c as (
        and state = 'running' and deadline > now() and exists (select 1 from c)
     returning state
 ), parts as (
-    insert into outbox (conversation_id, no, part, tenant, channel, state, gen, body)
-    select c.id, $3, p.part, c.tenant, c.channel, 'queued', $4, jsonb_build_object('text', p.text)
-      from c, unnest($6::text[]) with ordinality as p (text, part)
+    insert into outbox (conversation_id, no, part, tenant, channel, state, gen, body, delay)
+    select c.id, $3, p.part, c.tenant, c.channel, 'queued', $4, jsonb_build_object('text', p.text), p.delay
+      from c, unnest($6::text[], $7::interval[]) with ordinality as p (text, delay, part)
      where exists (select 1 from t)
 ), messages as (
     update inbox set state = 'done'

@@ -6,7 +6,7 @@ select 'inbox', 'pending', coalesce(sum(i.n), 0)::bigint,
        coalesce(extract(epoch from now() - min(i.oldest)), 0)::float8
   from (select id from conversation where owner_kind = 'ai' and debounce_until is not null
         union all
-        select id from conversation where owner_kind = 'none' and debounce_until is not null) c
+        select id from conversation where owner_kind = 'none' and debounce_until is not null and state <> 'SUSPENDED') c
  cross join lateral (select count(*) as n, min(received_at) as oldest
                        from inbox where conversation_id = c.id and state = 'pending') i
 union all

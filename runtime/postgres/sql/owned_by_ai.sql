@@ -1,0 +1,1 @@
+select id, tenant from conversation where owner_kind = 'ai' order by id

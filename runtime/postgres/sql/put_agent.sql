@@ -1,0 +1,7 @@
+-- $1 tenant, $2 kind, $3 id, $4 name, $5 capacity
+insert into agent (tenant, kind, id, name, capacity) values ($1, $2, $3, $4, $5)
+on conflict (tenant, kind, id) do update
+   set name = excluded.name,
+       capacity_since = case when agent.capacity is distinct from excluded.capacity then now() else agent.capacity_since end,
+       capacity = excluded.capacity,
+       updated_at = now()
