@@ -30,6 +30,7 @@ type serveConfig struct {
 	N8N          n8nConfig       `koanf:"n8n"`
 	Turn         turnConfig      `koanf:"turn"`
 	Hooks        hooksConfig     `koanf:"hooks"`
+	API          apiConfig       `koanf:"api"`
 	// ShutdownGrace is how long running turns may finish after SIGTERM before they are handed back. Default 20s; the
 	// container's stop timeout must be longer than this and evolution.timeout together.
 	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
@@ -97,6 +98,15 @@ type hooksConfig struct {
 	MaxBodyBytes int64 `koanf:"max_body_bytes"`
 }
 
+type apiConfig struct {
+	// Rate is how many requests one token may send each second, lastingly. Default 50.
+	Rate float64 `koanf:"rate"`
+	// Burst is how many it may send at once. Default 200.
+	Burst int `koanf:"burst"`
+	// MaxTurn is how far a flow may move its turn's deadline, counted from the claim. Default 15m.
+	MaxTurn time.Duration `koanf:"max_turn"`
+}
+
 func defaultServeConfig() serveConfig {
 	return serveConfig{
 		Listen:    ":8080",
@@ -108,6 +118,7 @@ func defaultServeConfig() serveConfig {
 			Poll: time.Second, Patience: time.Minute, MaxRunning: 64,
 		},
 		Hooks:         hooksConfig{MaxBodyBytes: 8 << 20},
+		API:           apiConfig{Rate: 50, Burst: 200, MaxTurn: 15 * time.Minute},
 		ShutdownGrace: 20 * time.Second,
 	}
 }
@@ -159,6 +170,9 @@ func (c *serveConfig) validate(p *problems) {
 	readSecret(p, "n8n.token", &c.N8N.Token, c.N8N.TokenFile, required)
 	c.Turn.validate(p)
 	p.require(c.Hooks.MaxBodyBytes > 0, "hooks.max_body_bytes: %d is not positive", c.Hooks.MaxBodyBytes)
+	p.require(c.API.Rate > 0, "api.rate: %g is not positive", c.API.Rate)
+	p.require(c.API.Burst > 0, "api.burst: %d is not positive", c.API.Burst)
+	p.require(c.API.MaxTurn >= c.Turn.Deadline, "api.max_turn: %s is below turn.deadline, %s", c.API.MaxTurn, c.Turn.Deadline)
 	p.require(c.ShutdownGrace >= 0, "shutdown_grace: %s is negative", c.ShutdownGrace)
 }
 

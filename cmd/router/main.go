@@ -71,7 +71,8 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.PersistentFlags().StringVar(&o.configFile, "config", "", "configuration file (YAML)")
 	root.PersistentFlags().StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error")
-	root.AddCommand(serveCommand(o), migrateCommand(o), healthCommand(o), wireCommand(o), versionCommand(o))
+	root.AddCommand(serveCommand(o), migrateCommand(o), healthCommand(o), wireCommand(o), tokenCommand(o),
+		recoverCommand(o), versionCommand(o))
 	return root
 }
 

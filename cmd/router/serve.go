@@ -49,7 +49,8 @@ func serveCommand(o *options) *cobra.Command {
 type router struct {
 	log        *slog.Logger
 	store      *postgres.Store
-	waker      *redis.Waker // nil without Redis
+	redis      *redis.Client // nil without Redis, as the waker
+	waker      *redis.Waker
 	sender     *evolution.Client
 	flow       *n8n.FlowClient
 	process    conversation.Process
@@ -64,16 +65,19 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 		return nil, err
 	}
 	r := &router{log: log, process: conversation.Process{Instance: c.InstanceName, Boot: uuid.NewString()}}
-	if r.store, err = postgres.Open(c.Database.postgres(c.InstanceName)); err != nil {
+	database := c.Database.postgres(c.InstanceName)
+	database.Recovered = func(generation int64, suspended int) {
+		log.Error("the database lost history: it was restored or failed over. Conversations an AI had are suspended; compare the "+
+			"phone with them, then run `router recover`", "cluster", generation, "suspended", suspended)
+	}
+	if r.store, err = postgres.Open(database); err != nil {
 		return nil, err
 	}
 	if c.Redis.URL != "" {
-		r.waker, err = redis.Open(redis.Config{
-			URL: c.Redis.URL, Password: c.Redis.Password.Reveal(), Self: r.process.Boot, Logger: log,
-		})
-		if err != nil {
+		if r.redis, err = redis.Open(redis.Config{URL: c.Redis.URL, Password: c.Redis.Password.Reveal()}); err != nil {
 			return nil, err
 		}
+		r.waker = redis.NewWaker(r.redis, r.process.Boot, log)
 	}
 	r.sender = evolution.NewClient(evolution.ClientConfig{
 		URL: c.Evolution.URL, APIKey: c.Evolution.APIKey.Reveal(), Timeout: c.Evolution.Timeout,
@@ -103,9 +107,45 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 			{Name: "database", Test: r.store.Ping},
 			{Name: "schema", Test: r.store.CheckSchema},
 		},
-		Metrics: metrics, Logger: log,
+		API: server.APIConfig{
+			Store: r.store, Locker: r.locker(), Changed: r.changed, Announced: r.announced,
+			MaxTurn: c.API.MaxTurn, Rate: c.API.Rate, Burst: c.API.Burst,
+		},
+		Version: version, Metrics: metrics, Logger: log,
 	})
 	return r, nil
+}
+
+// locker is Redis's, and the database's while Redis is away.
+func (r *router) locker() conversation.Locker {
+	if r.redis == nil {
+		return r.store.Leases()
+	}
+	return conversation.FallbackLocker{First: redis.NewLocker(r.redis, r.log), Second: r.store.Leases()}
+}
+
+// changed tells all replicas that a conversation has another owner, or a turn its answer.
+func (r *router) changed() {
+	r.dispatcher.Check()
+	r.dispatcher.Wake("local")
+	if r.waker != nil {
+		r.waker.WakeKind(redis.Owner)
+	}
+}
+
+// announced tells the other replicas that an agent said how it is.
+func (r *router) announced() {
+	if r.waker != nil {
+		r.waker.WakeKind(redis.Presence)
+	}
+}
+
+// woken acts on what another replica announced.
+func (r *router) woken(k redis.Kind) {
+	if k == redis.Owner {
+		r.dispatcher.Check()
+	}
+	r.dispatcher.Wake("redis")
 }
 
 // wake tells this process first and the others as soon as Redis does.
@@ -187,7 +227,7 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	loops.Go(func() { r.dispatcher.Run(working) })
 	loops.Go(func() { r.readBack.Run(working) })
 	if r.waker != nil {
-		loops.Go(func() { r.waker.Run(working, func() { r.dispatcher.Wake("redis") }) })
+		loops.Go(func() { r.waker.Run(working, r.woken) })
 	}
 	select {
 	case <-ctx.Done():
@@ -208,8 +248,8 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 func (r *router) close() {
 	r.sender.Close()
 	r.flow.Close()
-	if r.waker != nil {
-		if err := r.waker.Close(); err != nil {
+	if r.redis != nil {
+		if err := r.redis.Close(); err != nil {
 			r.log.Debug("redis not closed cleanly", "err", err)
 		}
 	}

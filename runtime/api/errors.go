@@ -10,8 +10,25 @@ import (
 
 // Error is the body of every answer that is not a success.
 type Error struct {
-	Code    string `json:"code"`    // stable, for programs
-	Message string `json:"message"` // what to do, for people
+	Code    string    `json:"code" doc:"Stable, for programs"`
+	Message string    `json:"message" doc:"What happened and what to do, for people"`
+	Now     *Standing `json:"now,omitempty" doc:"Where the conversation stands, when that is the reason"`
+	Held    *Held     `json:"held,omitempty" doc:"The lock in the way, when that is the reason"`
+	Details []string  `json:"details,omitempty" doc:"What is wrong with the request, one line each"`
+}
+
+// Standing is where a conversation stands.
+type Standing struct {
+	Conversation string `json:"conversation"`
+	State        string `json:"state,omitempty"`
+	Owner        string `json:"owner"`
+	Epoch        int64  `json:"epoch"`
+}
+
+// Held is a lock somebody else has.
+type Held struct {
+	Fence  int64 `json:"fence"`
+	FreeMS int64 `json:"free_ms" doc:"Until it runs out, unless it is renewed"`
 }
 
 type entry struct {
@@ -21,6 +38,16 @@ type entry struct {
 	message string
 }
 
+// Codes that have no error in the domain: they are about the request as HTTP.
+const (
+	CodeNotFound     = "not_found"
+	CodeMethod       = "method"
+	CodeInvalid      = "invalid"
+	CodeNoCondition  = "no_condition"
+	CodeBadCondition = "bad_condition"
+	CodeInternal     = "internal"
+)
+
 // table is read in both directions. The first entry that fits an error counts.
 var table = []entry{
 	{conversation.ErrUnknownChannel, http.StatusNotFound, "unknown_channel", "no channel has this name; run `router wire` for it"},
@@ -28,8 +55,23 @@ var table = []entry{
 	{conversation.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the body is over the limit"},
 	{conversation.ErrNotJSON, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json"},
 	{conversation.ErrMalformed, http.StatusBadRequest, "malformed", "the body must be a JSON object that names an event"},
-	{conversation.ErrStaleEpoch, http.StatusConflict, "stale_epoch", "the conversation has changed owner"},
-	{conversation.ErrTurnClosed, http.StatusConflict, "turn_closed", "the turn is not open in this generation"},
+	{conversation.ErrStaleEpoch, http.StatusConflict, "stale_epoch", "the conversation has changed owner; read it again before you decide"},
+	{conversation.ErrTurnClosed, http.StatusConflict, "turn_closed", "the turn is over, past its deadline, or held by another; do nothing more for it"},
+	{conversation.ErrNotOwner, http.StatusForbidden, "not_owner", "the agent of this token is not on duty here; an operator's token may act for others"},
+	{conversation.ErrWrongState, http.StatusConflict, "wrong_state", "the conversation is not in a state that allows this"},
+	{conversation.ErrOfferGone, http.StatusConflict, "offer_gone", "the offer was answered, replaced or has run out; read the conversation again"},
+	{conversation.ErrNotYet, http.StatusConflict, "not_yet", "no deadline of this conversation has passed yet"},
+	{conversation.ErrNoAgent, http.StatusConflict, "no_agent", "no AI has had this conversation and its channel names none; say in \"to\" which one gets it"},
+	{conversation.ErrAtCapacity, http.StatusConflict, "at_capacity", "the agent has as many conversations as it may be given; choose another, or queue"},
+	{conversation.ErrSenderAlive, http.StatusConflict, "sender_alive", "the router that had this part may still write it; restart that router, then settle it"},
+	{conversation.ErrKeyReused, http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key was used for another request; draw a new one"},
+	{conversation.ErrInvalid, http.StatusUnprocessableEntity, CodeInvalid, "the request makes no sense as it is"},
+	{conversation.ErrNotFound, http.StatusNotFound, "no_conversation", "there is no conversation with this id"},
+	{conversation.ErrBadToken, http.StatusUnauthorized, "bad_token", "the token is missing, wrong, expired or revoked; `router token create` makes one"},
+	{conversation.ErrScope, http.StatusForbidden, "scope", "this token does not allow that; make one with the scope named"},
+	{conversation.ErrTooMany, http.StatusTooManyRequests, "too_many", "too many requests; wait as long as Retry-After says"},
+	{conversation.ErrLockHeld, http.StatusConflict, "lock_held", "another client holds the lock; try again when it is free"},
+	{conversation.ErrLockLost, http.StatusConflict, "lock_lost", "the lock is not held with this token; stop, and acquire it anew"},
 	{conversation.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "nothing was stored; send it again"},
 }
 
@@ -38,10 +80,32 @@ var table = []entry{
 func FromError(err error) (status int, body Error) {
 	for _, e := range table {
 		if errors.Is(err, e.err) {
-			return e.status, Error{Code: e.code, Message: e.message}
+			body = Error{Code: e.code, Message: e.message}
+			explain(err, &body)
+			return e.status, body
 		}
 	}
-	return http.StatusInternalServerError, Error{Code: "internal", Message: "the router failed; its log says why"}
+	return http.StatusInternalServerError, Error{Code: CodeInternal, Message: "the router failed; its log says why"}
+}
+
+// explain adds what the caller needs to go on.
+func explain(err error, body *Error) {
+	var (
+		refused *conversation.RefusedError
+		held    *conversation.HeldError
+	)
+	switch {
+	case errors.As(err, &refused):
+		body.Now = &Standing{Conversation: refused.Now.ID.String(), State: string(refused.Now.State),
+			Owner: refused.Now.Owner.String(), Epoch: refused.Now.Epoch}
+		if refused.Extra != "" {
+			body.Details = []string{refused.Extra}
+		}
+	case errors.As(err, &held):
+		body.Held = &Held{Fence: held.Fence, FreeMS: held.Free.Milliseconds()}
+	case errors.Is(err, conversation.ErrInvalid), errors.Is(err, conversation.ErrScope):
+		body.Details = []string{err.Error()} // about the request, made by the domain
+	}
 }
 
 // ToError maps the code of an answer back to the error it was made from; nil if the code is not in the table.

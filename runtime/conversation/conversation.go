@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,16 @@ func (id ID) String() string { return strconv.FormatInt(int64(id), 10) }
 
 // MarshalText makes an ID a JSON string: JavaScript loses digits of large numbers.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *ID) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return fmt.Errorf("read conversation id: %w", err)
+	}
+	*id = ID(n)
+	return nil
+}
 
 // State is where a conversation stands in the diagram of the package comment.
 type State string
@@ -66,6 +77,9 @@ func (o Owner) String() string {
 	}
 	return string(o.Kind) + ":" + o.ID
 }
+
+// LogValue implements slog.LogValuer.
+func (o Owner) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // ParseOwner reads kind:id. The error is an ErrInvalid.
 func ParseOwner(s string) (Owner, error) {

@@ -1,18 +1,16 @@
-// Package redis carries wake-ups between replicas. It is an accelerator and nothing else: every failure here costs at
-// most one poll interval, and is reported once when Redis goes and once when it comes back.
 package redis
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"plantao/runtime/conversation"
 )
@@ -21,26 +19,32 @@ import (
 const Channel = "router:wake"
 
 const (
-	callTimeout   = 50 * time.Millisecond
 	silence       = 5 * time.Second // without a wake-up for so long, the subscription is tried out
 	retryBase     = 100 * time.Millisecond
 	retryInterval = 5 * time.Second
 )
 
-// Config says how to reach Redis.
-type Config struct {
-	URL      string // redis://user@host:port/db; without a password
-	Password string // empty: none is sent
-	Self     string // marks this process's wake-ups, which it does not listen to itself
-	Logger   *slog.Logger
-}
+// Kind says what a wake-up is about. It carries no state: who is woken looks into the store.
+type Kind uint8
+
+// The kinds.
+const (
+	Work     Kind = iota // something may be due: messages came in, a turn ended
+	Owner                // a conversation changed hands or a turn was answered: whoever holds turns looks at them at once
+	Presence             // an agent came, went or changed what it can take
+)
+
+var kindNames = [...]string{Work: "work", Owner: "owner", Presence: "presence"}
+
+func (k Kind) String() string { return kindNames[k] }
 
 // Waker implements conversation.Waker. Run must be running for wake-ups to leave and arrive.
 type Waker struct {
 	client *redis.Client
 	self   string
 	log    *slog.Logger
-	out    chan struct{} // room for one
+	asked  [len(kindNames)]atomic.Bool // kinds to publish: a second wish before the first is served is the same wish
+	ring   chan struct{}               // room for one: some kind was asked for
 
 	mu   sync.Mutex
 	up   bool
@@ -49,37 +53,10 @@ type Waker struct {
 
 var _ conversation.Waker = (*Waker)(nil)
 
-// quiet drops what the library would print by itself: the state changes are reported here.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-// CheckURL says what Open would refuse, without opening anything.
-func CheckURL(url string) error {
-	_, err := redis.ParseURL(url)
-	return err
+// NewWaker prepares a waker. Self marks this process's wake-ups, which it does not listen to itself.
+func NewWaker(c *Client, self string, log *slog.Logger) *Waker {
+	return &Waker{client: c.redis, self: self, log: log, ring: make(chan struct{}, 1)}
 }
-
-// Open prepares a client; it dials nothing.
-func Open(c Config) (*Waker, error) {
-	opt, err := redis.ParseURL(c.URL)
-	if err != nil {
-		return nil, fmt.Errorf("read redis url: %w", err)
-	}
-	if c.Password != "" {
-		opt.Password = c.Password
-	}
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = callTimeout, callTimeout, callTimeout, callTimeout
-	opt.MaxRetries = -1
-	opt.PoolSize = 4
-	opt.DisableIdentity = true // CLIENT SETINFO is one more right to grant
-	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	redis.SetLogger(quiet{})
-	return &Waker{client: redis.NewClient(opt), self: c.Self, log: c.Logger, out: make(chan struct{}, 1)}, nil
-}
-
-// Close drops the connections.
-func (w *Waker) Close() error { return w.client.Close() }
 
 // Up says whether the last contact with Redis succeeded.
 func (w *Waker) Up() bool {
@@ -88,16 +65,21 @@ func (w *Waker) Up() bool {
 	return w.up
 }
 
-// Wake implements conversation.Waker.
-func (w *Waker) Wake() {
+// Wake implements conversation.Waker: it is WakeKind(Work).
+func (w *Waker) Wake() { w.WakeKind(Work) }
+
+// WakeKind asks for a wake-up of other processes. It never blocks.
+func (w *Waker) WakeKind(k Kind) {
+	w.asked[k].Store(true)
 	select {
-	case w.out <- struct{}{}:
+	case w.ring <- struct{}{}:
 	default:
 	}
 }
 
-// Run publishes wake-ups and calls woken for each that arrives from another process, until ctx ends.
-func (w *Waker) Run(ctx context.Context, woken func()) {
+// Run publishes wake-ups and calls woken for each that arrives from another process, until ctx ends. Whenever the
+// subscription comes to stand, woken is called once for every kind.
+func (w *Waker) Run(ctx context.Context, woken func(Kind)) {
 	var publisher sync.WaitGroup
 	publisher.Go(func() { w.publish(ctx) })
 	for attempt := 1; ctx.Err() == nil; attempt++ {
@@ -116,22 +98,44 @@ func (w *Waker) publish(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.out:
+		case <-w.ring:
 		}
-		if !w.Up() {
-			continue // nobody listens through a Redis that is down
-		}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := w.client.Publish(call, Channel, w.self).Err()
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			w.log.DebugContext(ctx, "wake-up not published", "err", err)
+		for i := range w.asked {
+			// Nobody listens through a Redis that is down: the wish is dropped.
+			if w.asked[i].Swap(false) && w.Up() {
+				w.publishKind(ctx, Kind(i))
+			}
 		}
 	}
 }
 
+func (w *Waker) publishKind(ctx context.Context, k Kind) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := w.client.Publish(call, Channel, w.payload(k)).Err(); err != nil && ctx.Err() == nil {
+		w.log.DebugContext(ctx, "wake-up not published", "kind", k.String(), "err", err)
+	}
+}
+
+// payload is "kind self".
+func (w *Waker) payload(k Kind) string { return k.String() + " " + w.self }
+
+// heard is what a payload wakes. False for this process's own, and for a kind that a newer release may send.
+func (w *Waker) heard(payload string) (Kind, bool) {
+	name, from, _ := strings.Cut(payload, " ")
+	if from == w.self {
+		return 0, false
+	}
+	for i, known := range kindNames {
+		if name == known {
+			return Kind(i), true
+		}
+	}
+	return 0, false
+}
+
 // listen subscribes and hands wake-ups on until the subscription breaks. True if it ever stood.
-func (w *Waker) listen(ctx context.Context, woken func()) bool {
+func (w *Waker) listen(ctx context.Context, woken func(Kind)) bool {
 	sub := w.client.Subscribe(ctx, Channel)
 	defer sub.Close()
 	if _, err := sub.ReceiveTimeout(ctx, callTimeout); err != nil {
@@ -139,7 +143,9 @@ func (w *Waker) listen(ctx context.Context, woken func()) bool {
 		return false
 	}
 	w.report(ctx, nil)
-	woken() // whatever was published before we listened
+	for i := range kindNames {
+		woken(Kind(i)) // whatever was published before we listened
+	}
 	tried := false
 	for {
 		msg, err := sub.ReceiveTimeout(ctx, silence)
@@ -147,9 +153,7 @@ func (w *Waker) listen(ctx context.Context, woken func()) bool {
 		switch {
 		case err == nil:
 			tried = false
-			if m, ok := msg.(*redis.Message); ok && m.Payload != w.self {
-				woken()
-			}
+			w.deliver(msg, woken)
 		case ctx.Err() != nil:
 			return true
 		case errors.As(err, &ne) && ne.Timeout() && !tried:
@@ -162,6 +166,16 @@ func (w *Waker) listen(ctx context.Context, woken func()) bool {
 			w.report(ctx, err)
 			return true
 		}
+	}
+}
+
+func (w *Waker) deliver(msg any, woken func(Kind)) {
+	m, ok := msg.(*redis.Message)
+	if !ok {
+		return // a pong
+	}
+	if k, ok := w.heard(m.Payload); ok {
+		woken(k)
 	}
 }
 

@@ -10,12 +10,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func mustOpen(t *testing.T, c Config) *Client {
+	t.Helper()
+	client, err := Open(c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
+}
+
 func TestReportsOnlyChanges(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	w, err := Open(Config{URL: "redis://127.0.0.1:1/0", Password: "s3cr3t", Logger: slog.New(slog.NewJSONHandler(&log, nil))})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, w.Close()) }()
+	w := NewWaker(mustOpen(t, Config{URL: "redis://127.0.0.1:1/0", Password: "s3cr3t"}), "me", slog.New(slog.NewJSONHandler(&log, nil)))
 	down := errors.New("no route")
 	for _, step := range []struct {
 		err   error
@@ -30,13 +36,11 @@ func TestReportsOnlyChanges(t *testing.T) {
 
 func TestWakeNeverBlocks(t *testing.T) {
 	t.Parallel()
-	w, err := Open(Config{URL: "redis://127.0.0.1:1/0", Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, w.Close()) }()
+	w := NewWaker(mustOpen(t, Config{URL: "redis://127.0.0.1:1/0"}), "me", slog.New(slog.DiscardHandler))
 	for range 100 {
 		w.Wake() // nobody runs
 	}
-	require.Len(t, w.out, 1)
+	require.Len(t, w.ring, 1)
 }
 
 func TestCheckURL(t *testing.T) {

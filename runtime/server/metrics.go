@@ -27,6 +27,7 @@ type OpenRows struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	hooks    *prometheus.CounterVec
+	requests *prometheus.HistogramVec
 	hookTime *prometheus.HistogramVec
 	received *prometheus.CounterVec
 	woken    *prometheus.CounterVec
@@ -48,6 +49,8 @@ func NewMetrics(version string, openRows func(context.Context) (OpenRows, error)
 		hooks:    counter("router_hook_requests_total", "Webhook requests by channel and HTTP status; channel is empty when unknown.", "channel", "status"),
 		hookTime: histogram("router_hook_duration_seconds", "Time from request to answer of a webhook.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}, "channel"),
+		requests: histogram("router_api_duration_seconds", "Requests to the API by operation and HTTP status.",
+			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}, "operation", "status"),
 		received: counter("router_events_total", "Committed webhooks by kind and state.", "kind", "state"),
 		woken:    counter("router_wakeups_total", "Looks at the store by what caused them.", "source"),
 		asked: histogram("router_flow_duration_seconds", "Requests to flows by outcome.",
@@ -69,7 +72,7 @@ func NewMetrics(version string, openRows func(context.Context) (OpenRows, error)
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.hooks, m.hookTime, m.received, m.woken, m.asked, m.ended, m.tried, build, redis,
+	m.registry.MustRegister(m.hooks, m.hookTime, m.requests, m.received, m.woken, m.asked, m.ended, m.tried, build, redis,
 		newRowCollector(openRows),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, outcome := range []string{"sent", "refused", "unsent", "ambiguous", "proved"} {
@@ -86,6 +89,10 @@ func (m *Metrics) Handler() http.Handler {
 func (m *Metrics) hook(channel string, status int, took time.Duration) {
 	m.hooks.WithLabelValues(channel, strconv.Itoa(status)).Inc()
 	m.hookTime.WithLabelValues(channel).Observe(took.Seconds())
+}
+
+func (m *Metrics) request(operation string, status int, took time.Duration) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
 // Received implements ingest.Observer.

@@ -1,4 +1,4 @@
-// Package server is the router's HTTP side: webhooks in, health, readiness and metrics.
+// Package server is the router's HTTP side: webhooks in, the API of the verbs, health, readiness and metrics.
 package server
 
 import (
@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/sync/semaphore"
 
 	"plantao/runtime/api"
@@ -55,6 +56,8 @@ type Config struct {
 	SecretHeader string // header that carries the hook secret
 	MaxBodyBytes int64
 	Checks       []Check
+	API          APIConfig
+	Version      string // of the program, for the API's description
 	Metrics      *Metrics
 	Logger       *slog.Logger
 }
@@ -63,6 +66,7 @@ type Config struct {
 type Server struct {
 	c     Config
 	mux   *http.ServeMux
+	spec  huma.API
 	phase atomic.Int32
 	// bodies bounds the bytes of request bodies held at once.
 	bodies *semaphore.Weighted
@@ -82,8 +86,9 @@ func New(c Config) *Server {
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", c.Metrics.Handler())
+	s.spec = s.register(c.API, c.Version)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusNotFound, api.Error{Code: "not_found", Message: "there is nothing at this path"})
+		write(w, http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is nothing at this path"})
 	})
 	return s
 }
@@ -115,7 +120,7 @@ func (s *Server) evolutionHook(w http.ResponseWriter, r *http.Request) {
 	channel := r.PathValue("channel")
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		write(w, http.StatusMethodNotAllowed, api.Error{Code: "method", Message: "webhooks are posted"})
+		write(w, http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: "webhooks are posted"})
 		s.c.Metrics.hook("", http.StatusMethodNotAllowed, time.Since(start))
 		return
 	}

@@ -20,14 +20,17 @@ const startTimeout = 20 * time.Second
 type Server struct {
 	URL string // redis://127.0.0.1:port/0
 
-	t    testing.TB
-	addr string
-	dir  string
-	stop func()
+	t     testing.TB
+	addr  string
+	dir   string
+	flags []string
+	cmd   *exec.Cmd // the running server
+	stop  func()
 }
 
-// New starts a server. It stops when the test ends.
-func New(t testing.TB) *Server {
+// New starts a server that keeps nothing on disk; flags of redis-server, as "--appendonly", "yes", override that. It stops
+// when the test ends.
+func New(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -41,7 +44,7 @@ func New(t testing.TB) *Server {
 	}
 	addr := listener.Addr().String()
 	_ = listener.Close()
-	s := &Server{URL: "redis://" + addr + "/0", t: t, addr: addr, dir: t.TempDir()}
+	s := &Server{URL: "redis://" + addr + "/0", t: t, addr: addr, dir: t.TempDir(), flags: flags}
 	s.Start()
 	t.Cleanup(s.Stop)
 	return s
@@ -51,8 +54,8 @@ func New(t testing.TB) *Server {
 func (s *Server) Start() {
 	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.addr)
-	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
-		"--dir", s.dir)
+	cmd := exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "",
+		"--appendonly", "no", "--dir", s.dir}, s.flags...)...)
 	// The kernel ends the server with this process; the signal is tied to the thread that forked.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan struct{})
@@ -68,6 +71,7 @@ func (s *Server) Start() {
 	if err := <-started; err != nil {
 		s.t.Fatalf("start redis: %v", err)
 	}
+	s.cmd = cmd
 	s.stop = func() {
 		_ = cmd.Process.Kill()
 		<-ended
@@ -80,6 +84,19 @@ func (s *Server) Stop() {
 	if s.stop != nil {
 		s.stop()
 		s.stop = nil
+	}
+}
+
+// Freeze stops the server's clock, as a host does that swaps: its port still accepts, and nothing answers until Thaw.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server run on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("signal redis: %v", err)
 	}
 }
 
