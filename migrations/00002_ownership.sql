@@ -80,7 +80,7 @@ create table verb_idem (
     request_sha256  bytea       not null,
     conversation_id bigint      not null,
     seq             bigint      not null, -- the audit row of the verb; the newest one before if it changed nothing
-    response        jsonb       not null,
+    response        text        not null, -- JSON, read as a whole or not at all
     created_at      timestamptz not null default now(),
     primary key (tenant, key)
 );

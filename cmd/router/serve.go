@@ -226,6 +226,7 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	var loops sync.WaitGroup
 	loops.Go(func() { r.dispatcher.Run(working) })
 	loops.Go(func() { r.readBack.Run(working) })
+	loops.Go(func() { r.forget(working) })
 	if r.waker != nil {
 		loops.Go(func() { r.waker.Run(working, r.woken) })
 	}
@@ -243,6 +244,28 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	stop()
 	loops.Wait()
 	return err
+}
+
+// How long the answers to idempotency keys are kept, and how often old ones are looked for. A client that has not heard of its
+// request for so long asks how things stand.
+const (
+	keysKept   = 7 * 24 * time.Hour
+	forgetKeys = 10 * time.Minute
+)
+
+// forget removes what is kept for a while only.
+func (r *router) forget(ctx context.Context) {
+	for conversation.Pause(ctx, forgetKeys) {
+		for {
+			n, err := r.store.ForgetKeys(ctx, keysKept)
+			if err != nil && ctx.Err() == nil {
+				r.log.WarnContext(ctx, "old idempotency keys not removed", "err", err)
+			}
+			if err != nil || n == 0 {
+				break
+			}
+		}
+	}
 }
 
 func (r *router) close() {

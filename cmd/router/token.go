@@ -77,6 +77,8 @@ func (t tokenOptions) principal() (conversation.Principal, error) {
 	p.require(slices.Contains(kinds, kind) && id != "" && len(id) <= 128, "--agent: %q is not ai:FLOW, human:ID or operator:NAME", t.agent)
 	p.require(len(t.scopes) > 0, "--scope: required; one of %s", strings.Join(scopeNames(), ", "))
 	p.require(t.expires >= 0, "--expires: %s is negative", t.expires)
+	p.require(kind == string(conversation.ActorOperator) || !slices.Contains(t.scopes, string(conversation.ScopeOperate)),
+		"--scope: %s is for an operator's token", conversation.ScopeOperate)
 	principal := conversation.Principal{
 		Tenant: conversation.DefaultTenant, Token: t.name, Actor: conversation.Actor{Kind: conversation.ActorKind(kind), ID: id},
 	}

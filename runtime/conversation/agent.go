@@ -35,7 +35,7 @@ type Scope string
 const (
 	ScopeRead    Scope = "conversation:read"    // conversations, their audit, agents
 	ScopeAct     Scope = "conversation:act"     // verbs, in the agent's own name
-	ScopeOperate Scope = "conversation:operate" // verbs in anybody's name, hold, resume, settle
+	ScopeOperate Scope = "conversation:operate" // an operator's: verbs in anybody's name, hold, resume, settle
 	ScopeLock    Scope = "lock"                 // the conversation lock
 	ScopeAgents  Scope = "agent:write"          // names, capacities, anybody's presence
 )

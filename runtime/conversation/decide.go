@@ -425,8 +425,9 @@ func (d *decision) step(v Verb, by Actor, to Owner, state State, reason string, 
 	}
 	if to != a.Owner {
 		s.EpochTo = d.mint(detail)
-		d.replace(to, state)
+		d.replace(to)
 	}
+	d.stretch(to, state)
 	if state != Offered {
 		a.Offer = nil
 	}
@@ -447,7 +448,7 @@ func (d *decision) mint(detail map[string]string) int64 {
 }
 
 // replace keeps the books of a change of owner.
-func (d *decision) replace(to Owner, state State) {
+func (d *decision) replace(to Owner) {
 	a := &d.change.After
 	if a.Owner.Kind == OwnedByAI {
 		d.change.Revoke = true
@@ -461,9 +462,18 @@ func (d *decision) replace(to Owner, state State) {
 		a.Handovers, a.HandoversSince = 0, time.Time{}
 	}
 	a.OwnerSince, a.Given, a.Request = d.terms.Now, false, nil
-	if to.Kind != OwnedByHuman {
+	switch {
+	case to.Kind != OwnedByHuman:
 		a.Silence, a.SilenceUntil = 0, time.Time{}
+	case a.Silence > 0: // from human to human: the one before may have been silent for a while
+		a.SilenceUntil = d.terms.Now.Add(a.Silence)
 	}
+}
+
+// stretch begins or ends a human stretch. Not only a change of owner ends one: a suspended conversation has none, and may be
+// closed.
+func (d *decision) stretch(to Owner, state State) {
+	a := &d.change.After
 	switch {
 	case to.Kind == OwnedByHuman && !a.InStretch:
 		a.InStretch, d.change.StretchBegins = true, true

@@ -122,7 +122,9 @@ func suspendAI(ctx context.Context, tx pgx.Tx, generation int64) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		p.write(row, change, "")
+		if _, err := p.write(row, change, nil); err != nil {
+			return 0, err
+		}
 		if err := p.flush(ctx); err != nil {
 			return 0, err
 		}

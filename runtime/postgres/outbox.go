@@ -108,10 +108,13 @@ func (s *Store) Settle(ctx context.Context, st conversation.Settlement) error {
 			fate = "sent"
 		}
 		tx.queue(settleSQL, st.Conversation, st.No, st.Part, st.Sent, st.Actor.String())
-		tx.write(row, conversation.Change{After: row.Conversation, Steps: []conversation.Step{{
+		_, err = tx.write(row, conversation.Change{After: row.Conversation, Steps: []conversation.Step{{
 			Verb: "settle", Actor: st.Actor, StateFrom: row.State, StateTo: row.State, EpochFrom: row.Epoch, EpochTo: row.Epoch,
 			Owner: row.Owner, Reason: fate, Detail: map[string]string{"turn": fmt.Sprint(st.No), "part": fmt.Sprint(st.Part)},
-		}}}, "")
+		}}}, nil)
+		if err != nil {
+			return err
+		}
 		return tx.commit(ctx)
 	})
 	if err != nil {

@@ -17,10 +17,8 @@ import (
 
 var (
 	lockConversationSQL = query("conversation", "by_id_locked")
-	clockSQL            = query("clock")
 	findIdemSQL         = query("find_idem")
-	insertIdemSQL       = query("insert_idem")
-	moveConversationSQL = query("move_conversation")
+	writeVerbSQL        = query("write_verb")
 	insertAuditSQL      = query("insert_audit")
 	insertHandoverSQL   = query("insert_handover")
 	revokeTurnSQL       = query("revoke_turn")
@@ -49,7 +47,7 @@ func (s *Store) Do(ctx context.Context, c conversation.Command) (conversation.Re
 			return err
 		}
 		if idem != nil {
-			result, err = idem.replay(c)
+			result, err = idem.replay(c, row.Contact)
 			return err
 		}
 		change, err := conversation.Decide(row.Conversation, c, conversation.Terms{Now: row.now, Cluster: s.cluster.Load()})
@@ -64,6 +62,9 @@ func (s *Store) Do(ctx context.Context, c conversation.Command) (conversation.Re
 		return result, nil
 	case sqlState(err) == codeAtCapacity && row != nil:
 		err = &conversation.RefusedError{Err: conversation.ErrAtCapacity, Now: row.Conversation}
+	case violates(err, "verb_idem_pkey"):
+		// Used at the same moment, in a conversation whose lock is another: no command that is the same.
+		err = fmt.Errorf("key %q: %w", c.Key, conversation.ErrKeyReused)
 	}
 	return conversation.Result{}, fmt.Errorf("%s conversation %s: %w", c.Verb, c.Conversation, err)
 }
@@ -73,6 +74,8 @@ type lockedConversation struct {
 	conversation.Conversation
 	lastHash []byte
 	now      time.Time // database clock, after the lock was had
+	// bounded: the agent the command names has a capacity. False says nothing where the command names none.
+	bounded bool
 }
 
 // remembered is what a key was used for.
@@ -82,7 +85,8 @@ type remembered struct {
 	seq      int64
 }
 
-func (r remembered) replay(c conversation.Command) (conversation.Result, error) {
+// replay is the answer of then. Who the customer is stands in the conversation only.
+func (r remembered) replay(c conversation.Command, contact conversation.Contact) (conversation.Result, error) {
 	if sum := c.Sum(); string(sum[:]) != string(r.sum) {
 		return conversation.Result{}, fmt.Errorf("key %q: %w", c.Key, conversation.ErrKeyReused)
 	}
@@ -90,6 +94,7 @@ func (r remembered) replay(c conversation.Command) (conversation.Result, error) 
 	if err := json.Unmarshal(r.response, &result.Conversation); err != nil {
 		return conversation.Result{}, fmt.Errorf("read remembered result of key %q: %w", c.Key, err)
 	}
+	result.Conversation.Contact = contact
 	return result, nil
 }
 
@@ -98,18 +103,19 @@ func (p *pipe) lockFor(ctx context.Context, c conversation.Command) (*lockedConv
 	row := &lockedConversation{}
 	var idem *remembered
 	p.queue(lockConversationSQL, c.Conversation, c.Tenant).QueryRow(func(r pgx.Row) error { return row.scan(r) })
-	if c.Key != "" {
-		p.queue(findIdemSQL, c.Tenant, c.Key).QueryRow(func(r pgx.Row) error {
-			var found remembered
-			err := r.Scan(&found.sum, &found.response, &found.seq)
-			if errors.Is(err, pgx.ErrNoRows) {
-				return nil
-			}
+	p.queue(findIdemSQL, c.Tenant, c.Key, c.To.Kind, c.To.ID).QueryRow(func(r pgx.Row) error {
+		var (
+			found    remembered
+			response *string
+			seq      *int64
+		)
+		err := r.Scan(&row.now, &found.sum, &response, &seq, &row.bounded)
+		if response != nil {
+			found.response, found.seq = []byte(*response), value(seq)
 			idem = &found
-			return err
-		})
-	}
-	p.queue(clockSQL).QueryRow(func(r pgx.Row) error { return r.Scan(&row.now) })
+		}
+		return err
+	})
 	if err := p.flush(ctx); err != nil {
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = conversation.ErrNotFound
@@ -170,27 +176,22 @@ func value[T any](p *T) T {
 
 // carryOut writes a change and commits, in one round trip.
 func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch conversation.Change, c conversation.Command) (conversation.Result, error) {
-	after := p.write(row, ch, c.Key)
-	if ch.Gives {
+	after, err := p.write(row, ch, &c)
+	if err != nil {
+		return conversation.Result{}, err
+	}
+	if ch.Gives && (row.bounded || after.Owner != c.To) {
 		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
 	}
 	if len(c.Context) > 0 && len(ch.Steps) > 0 {
 		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
 	}
-	result := conversation.Result{Conversation: after, Seq: after.Version}
-	if c.Key != "" {
-		response, err := json.Marshal(after)
-		if err != nil {
-			return conversation.Result{}, fmt.Errorf("remember result: %w", err)
-		}
-		sum := c.Sum()
-		p.queue(insertIdemSQL, after.Tenant, c.Key, sum[:], after.ID, result.Seq, response)
-	}
-	return result, p.commit(ctx)
+	return conversation.Result{Conversation: after, Seq: after.Version}, p.commit(ctx)
 }
 
-// write queues the change: what depends on the owner first, since the row's new values are computed from it.
-func (p *pipe) write(row *lockedConversation, ch conversation.Change, key string) conversation.Conversation {
+// write queues the change: what depends on the owner first, since the row's new values are computed from it. The command may
+// be nil: there is no key to remember.
+func (p *pipe) write(row *lockedConversation, ch conversation.Change, c *conversation.Command) (conversation.Conversation, error) {
 	after := ch.After
 	if ch.Revoke {
 		p.queue(revokeTurnSQL, after.ID, conversation.ReasonOwnerChanged, nil, nil)
@@ -205,21 +206,37 @@ func (p *pipe) write(row *lockedConversation, ch conversation.Change, key string
 	if ch.Drop {
 		p.queue(dropWaitingSQL, after.ID)
 	}
-	hash := row.lastHash
-	for _, st := range ch.Steps {
-		after.Version++
-		hash = p.record(row, st, after.Version, hash, key)
-	}
+	after.Version += int64(len(ch.Steps))
 	if after.Offer != nil && after.Offer.ID == 0 {
 		offer := *after.Offer
 		offer.ID = after.Version
 		after.Offer = &offer
 	}
-	p.move(after, hash, ch)
-	return after
+	key := ""
+	if c != nil {
+		key = c.Key
+	}
+	entries := chain(row, ch.Steps, key)
+	for i := 0; i < len(entries)-1; i++ { // the last travels with the row
+		e := entries[i]
+		p.queue(insertAuditSQL, e.Conversation, e.Seq, e.Tenant, e.At, e.Actor, e.Verb, e.StateFrom, e.StateTo,
+			e.EpochFrom, e.EpochTo, e.Reason, e.RuleVersion, e.Detail, e.Prev, e.Hash)
+	}
+	hash := row.lastHash
+	if len(entries) > 0 {
+		hash = entries[len(entries)-1].Hash
+	}
+	args := append(rowArgs(after, hash, ch), entryArgs(row, entries)...)
+	idem, err := idemArgs(after, c)
+	if err != nil {
+		return after, err
+	}
+	p.queue(writeVerbSQL, append(args, idem...)...)
+	return after, nil
 }
 
-func (p *pipe) move(c conversation.Conversation, hash []byte, ch conversation.Change) {
+// rowArgs are $1 to $31 of write_verb.sql.
+func rowArgs(c conversation.Conversation, hash []byte, ch conversation.Change) []any {
 	var (
 		offer   conversation.Offer
 		request conversation.Request
@@ -234,12 +251,14 @@ func (p *pipe) move(c conversation.Conversation, hash []byte, ch conversation.Ch
 	if c.Held != nil {
 		held = *c.Held
 	}
-	p.queue(moveConversationSQL, c.ID, c.State, c.Owner.Kind, c.Owner.ID, c.Epoch, c.Version, hash,
+	return []any{
+		c.ID, c.State, c.Owner.Kind, c.Owner.ID, c.Epoch, c.Version, hash,
 		c.LastOwner.Kind, c.LastOwner.ID, c.LastAI, c.Given, c.OwnerSince, c.Handovers, orNull(c.HandoversSince),
 		orNull(offer.ID), orNull(offer.To.Kind), orNull(offer.To.ID), orNull(offer.Else), orNull(offer.Until),
 		orNull(request.By), orNull(request.Else), orNull(request.Until), orNull(c.Silence), orNull(c.SilenceUntil),
 		orNull(held.State), orNull(held.Owner.Kind), whole(c.Held, held.Owner.ID), c.Cluster,
-		ch.StretchBegins, ch.StretchEnds, ch.StretchEnds || ch.Drop)
+		ch.StretchBegins, ch.StretchEnds, ch.StretchEnds || ch.Drop,
+	}
 }
 
 // orNull is null for a zero value.
@@ -259,23 +278,50 @@ func whole[T, V any](of *T, v V) *V {
 	return &v
 }
 
-// record queues one audit entry and returns its hash. The owner and the key stand in its detail, where the chain covers them.
-func (p *pipe) record(row *lockedConversation, st conversation.Step, seq int64, prev []byte, key string) []byte {
-	detail := map[string]string{"owner": st.Owner.String()}
-	maps.Copy(detail, st.Detail)
-	if key != "" {
-		detail["key"] = key
+// chain makes the audit entries of the steps, each with the hash of the one before. The owner and the key stand in the
+// detail, where the chain covers them.
+func chain(row *lockedConversation, steps []conversation.Step, key string) []audit.Entry {
+	entries := make([]audit.Entry, len(steps))
+	prev := row.lastHash
+	for i, st := range steps {
+		detail := map[string]string{"owner": st.Owner.String()}
+		maps.Copy(detail, st.Detail)
+		if key != "" {
+			detail["key"] = key
+		}
+		e := audit.Entry{
+			Tenant: row.Tenant, Conversation: int64(row.ID), Seq: row.Version + int64(i) + 1, At: row.now.UTC(),
+			Actor: st.Actor.String(), Verb: string(st.Verb), StateFrom: string(st.StateFrom), StateTo: string(st.StateTo),
+			EpochFrom: st.EpochFrom, EpochTo: st.EpochTo, Reason: st.Reason, RuleVersion: st.RuleVersion, Detail: detail,
+			Prev: prev,
+		}
+		e.Hash = e.Sum()
+		entries[i], prev = e, e.Hash
 	}
-	e := audit.Entry{
-		Tenant: row.Tenant, Conversation: int64(row.ID), Seq: seq, At: row.now.UTC(),
-		Actor: st.Actor.String(), Verb: string(st.Verb), StateFrom: string(st.StateFrom), StateTo: string(st.StateTo),
-		EpochFrom: st.EpochFrom, EpochTo: st.EpochTo, Reason: st.Reason, RuleVersion: st.RuleVersion, Detail: detail,
-		Prev: prev,
+	return entries
+}
+
+// entryArgs are $32 to $41 of write_verb.sql, about the last entry; nulls where a verb changed nothing.
+func entryArgs(row *lockedConversation, entries []audit.Entry) []any {
+	if len(entries) == 0 {
+		return []any{row.Tenant, row.now, nil, nil, nil, nil, nil, nil, nil, nil}
 	}
-	e.Hash = e.Sum()
-	p.queue(insertAuditSQL, e.Conversation, e.Seq, e.Tenant, e.At, e.Actor, e.Verb, e.StateFrom, e.StateTo,
-		e.EpochFrom, e.EpochTo, e.Reason, e.RuleVersion, e.Detail, e.Prev, e.Hash)
-	return e.Hash
+	e := entries[len(entries)-1]
+	return []any{e.Tenant, e.At, e.Actor, e.Verb, e.StateFrom, e.EpochFrom, e.Reason, e.RuleVersion, e.Detail, e.Prev}
+}
+
+// idemArgs are $42 to $44 of write_verb.sql.
+func idemArgs(after conversation.Conversation, c *conversation.Command) ([]any, error) {
+	if c == nil || c.Key == "" {
+		return []any{nil, nil, ""}, nil
+	}
+	after.Contact = conversation.Contact{} // no customer's name in a table nobody thinks of
+	response, err := json.Marshal(after)
+	if err != nil {
+		return nil, fmt.Errorf("remember result: %w", err)
+	}
+	sum := c.Sum()
+	return []any{c.Key, sum[:], string(response)}, nil
 }
 
 // ForgetKeys removes the keys that are older, a piece at a time, and says how many.

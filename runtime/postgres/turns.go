@@ -168,13 +168,14 @@ func (s *Store) FindTurn(ctx context.Context, id conversation.ID, no int, token 
 // Extend implements conversation.Turns.
 func (s *Store) Extend(ctx context.Context, t conversation.TurnRef, token string, wait, most time.Duration) (conversation.Holding, error) {
 	ok, err := s.one(ctx, extendTurnSQL, t.Conversation, t.No, t.Gen, tokenHash(token), wait, most)
-	if err == nil && !ok {
-		err = conversation.ErrTurnClosed
-	}
 	if err != nil {
 		return conversation.Holding{}, domainError("extend", t, err)
 	}
-	return s.FindTurn(ctx, t.Conversation, t.No, token)
+	h, err := s.FindTurn(ctx, t.Conversation, t.No, token) // which also says why it could not be
+	if err == nil && !ok {
+		err = domainError("extend", t, conversation.ErrTurnClosed)
+	}
+	return h, err
 }
 
 // HandBack implements conversation.Turns.
@@ -253,7 +254,9 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 			return err
 		}
 		change.Steps[0].Detail["turn"], change.Steps[0].Detail["gen"] = fmt.Sprint(t.No), fmt.Sprint(t.Gen)
-		tx.write(row, change, "")
+		if _, err := tx.write(row, change, nil); err != nil {
+			return err
+		}
 		return tx.commit(ctx)
 	})
 	return domainError("give up", t, err)

@@ -240,9 +240,12 @@ func (s *Server) whenOpen(ctx huma.Context, next func(huma.Context)) {
 
 // bound limits how many requests are under way: more would wait for the database all the same, with their bodies in memory.
 func (a *API) bound(ctx huma.Context, next func(huma.Context)) {
-	a.slots <- struct{}{}
-	defer func() { <-a.slots }()
-	next(ctx)
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+		next(ctx)
+	case <-ctx.Context().Done(): // the client hung up
+	}
 }
 
 // etag is an epoch as an entity tag.

@@ -173,7 +173,11 @@ func (a *API) verbs(spec huma.API) {
 }
 
 func (a *API) do(ctx context.Context, verb conversation.Verb, in *verbInput) (*verbOutput, error) {
-	c, err := command(who(ctx), verb, in)
+	p := who(ctx)
+	if p.Actor.Kind == conversation.ActorOperator && !p.May(conversation.ScopeOperate) {
+		return nil, fmt.Errorf("an operator acts for others, which takes %s: %w", conversation.ScopeOperate, conversation.ErrScope)
+	}
+	c, err := command(p, verb, in)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ const (
 type Database struct {
 	URL  string // for pgx and the router; over a unix socket
 	Name string
+
+	server *server
 }
 
 type server struct {
@@ -83,7 +85,7 @@ func (d *Database) Conn(t testing.TB) *pgx.Conn {
 }
 
 // SocketPath is the unix socket the server listens on, for tests that put something in between.
-func (d *Database) SocketPath() string { return filepath.Join(shared.dir, ".s.PGSQL.5432") }
+func (d *Database) SocketPath() string { return filepath.Join(d.server.dir, ".s.PGSQL.5432") }
 
 func create(t testing.TB, from string) *Database {
 	t.Helper()
@@ -94,13 +96,18 @@ func create(t testing.TB, from string) *Database {
 		}
 		t.Skipf("no postgresql: %v", failure)
 	}
-	d := &Database{Name: fmt.Sprintf("test_%d", counter.Add(1))}
-	d.URL = shared.url(d.Name)
-	if err := shared.exec(fmt.Sprintf("create database %s template %s", d.Name, from)); err != nil {
+	return shared.create(t, from)
+}
+
+func (s *server) create(t testing.TB, from string) *Database {
+	t.Helper()
+	d := &Database{Name: fmt.Sprintf("test_%d", counter.Add(1)), server: s}
+	d.URL = s.url(d.Name)
+	if err := s.exec(fmt.Sprintf("create database %s template %s", d.Name, from)); err != nil {
 		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := shared.exec("drop database " + d.Name + " with (force)"); err != nil {
+		if err := s.exec("drop database " + d.Name + " with (force)"); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
 	})
@@ -124,17 +131,24 @@ func (s *server) exec(sql string) error {
 }
 
 func start() {
-	shared, failure = launch()
-	if failure != nil {
-		return
+	// Durability is not what these tests are about; a crash of the machine loses the directory anyway.
+	shared, failure = launch("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB", "-c", "autovacuum=off")
+	if failure == nil {
+		failure = shared.prepare()
 	}
-	if failure = shared.exec("create database " + template); failure != nil {
-		return
-	}
-	_, failure = postgres.Migrate(context.Background(), postgres.Config{URL: shared.url(template), AppName: "postgrestest"})
 }
 
-func launch() (*server, error) {
+// prepare makes the database that the tests' own are copied from.
+func (s *server) prepare() error {
+	if err := s.exec("create database " + template); err != nil {
+		return err
+	}
+	_, err := postgres.Migrate(context.Background(), postgres.Config{URL: s.url(template), AppName: "postgrestest"})
+	return err
+}
+
+// launch makes and starts a server with further settings, as for the command line.
+func launch(settings ...string) (*server, error) {
 	bin, err := binDir()
 	if err != nil {
 		return nil, err
@@ -160,10 +174,8 @@ func launch() (*server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	// Durability is not what these tests are about; a crash of the machine loses the directory anyway.
-	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=",
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB",
-		"-c", "deadlock_timeout=100ms", "-c", "autovacuum=off")
+	cmd := exec.Command(filepath.Join(bin, "postgres"), append([]string{"-D", data, "-k", dir, "-c", "listen_addresses=",
+		"-c", "max_connections=200", "-c", "deadlock_timeout=100ms"}, settings...)...)
 	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = attr, dir, log, log
 	if err := startBound(cmd); err != nil {
 		return nil, err
