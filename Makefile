@@ -94,6 +94,17 @@ e2e: setup build images ## The whole system on the real engine: up, messages, ki
 	@go -C tools test -tags e2e -count=1 -timeout 40m ./setup ./pulumi-language-go
 	@go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
 
+.PHONY: fault
+fault: $(SETUP) ## Routers under kill -9, pauses, lost Redis, restarted PostgreSQL, cuts (ROUNDS=200; SMOKE=1: 12); the full model
+	@$(SETUP) --for test
+	@go test -tags e2e -count=1 -timeout 10h -v ./test/fault
+	@MODEL=$(if $(SMOKE),,full) go test -count=1 -timeout 60m -v ./test/model
+
+.PHONY: bench-lock
+bench-lock: $(SETUP) ## The lock beside other lock clients; verbs and gate beside their bare statements, young and old history
+	@$(SETUP) --for test
+	@go test -tags e2e -count=1 -timeout 40m -v -run 'TestLock|TestVerb' ./test/bench
+
 .PHONY: bench-infra
 bench-infra: setup build images ## Times of a no-op up and preview, size and memory of the router
 	@go test -tags e2e -count=1 -timeout 40m -v -run TestInfra ./test/bench
@@ -112,12 +123,13 @@ fmt: $(SETUP) ## Format
 	@golangci-lint fmt ./...
 
 .PHONY: generate
-generate: setup build ## Write infra/sdk anew from the provider's schema
+generate: setup build ## Write infra/sdk anew from the provider's schema, and the API's description from its types
+	@go test -count=1 -run TestOpenAPIFileIsCurrent ./runtime/server -update >/dev/null
 	@pulumi package get-schema ./bin/pulumi-resource-plantao | go run -C tools ./gensdk -out ../infra/sdk
 
 .PHONY: verify
 verify: generate ## Generated files and go.mod are current
-	@git diff --exit-code -- infra/sdk || { echo "infra/sdk is not what the provider's schema gives: commit what 'make generate' wrote" >&2; exit 1; }
+	@git diff --exit-code -- infra/sdk runtime/api/openapi.json || { echo "generated files are not current: commit what 'make generate' wrote" >&2; exit 1; }
 	@go mod tidy -diff
 	@go -C tools mod tidy -diff
 
