@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -9,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// callTimeout bounds a dial and a round trip: what waits longer for an accelerator is slower than without it.
-const callTimeout = 50 * time.Millisecond
+// defaultTimeout: who waits longer for an accelerator is slower than without it.
+const defaultTimeout = 50 * time.Millisecond
 
 // poolSize is the most connections of a process, beside the subscription: one each for wake-ups and locks, and one that
 // replaces each while it breaks.
@@ -20,10 +21,15 @@ const poolSize = 4
 type Config struct {
 	URL      string // redis://user@host:port/db; without a password
 	Password string // empty: none is sent
+	// Timeout bounds a dial and a round trip. Zero: 50 ms.
+	Timeout time.Duration
 }
 
 // Client is a process's one pool of connections to Redis; the Waker and the Locker share it.
-type Client struct{ redis *redis.Client }
+type Client struct {
+	redis   *redis.Client
+	timeout time.Duration
+}
 
 // quiet drops what the library would print by itself: the Waker and the Locker report the changes of state.
 type quiet struct{}
@@ -45,7 +51,8 @@ func Open(c Config) (*Client, error) {
 	if c.Password != "" {
 		opt.Password = c.Password
 	}
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = callTimeout, callTimeout, callTimeout, callTimeout
+	timeout := cmp.Or(c.Timeout, defaultTimeout)
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 	opt.ContextTimeoutEnabled = true // else a call gets the timeout once for each of dial, greeting, write and read
 	opt.MaxRetries = -1
 	opt.DialerRetries = 1
@@ -53,7 +60,7 @@ func Open(c Config) (*Client, error) {
 	opt.DisableIdentity = true // CLIENT SETINFO is one more right to grant
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	redis.SetLogger(quiet{})
-	return &Client{redis: redis.NewClient(opt)}, nil
+	return &Client{redis: redis.NewClient(opt), timeout: timeout}, nil
 }
 
 // Close drops the connections. The Waker and the Locker must be idle.

@@ -36,7 +36,7 @@ var _ conversation.Locker = (*Locker)(nil)
 // NewLocker prepares a locker; it dials nothing.
 func NewLocker(c *Client, log *slog.Logger) *Locker {
 	l := &Locker{log: log}
-	l.batcher = batcher{redis: c.redis, breaker: gobreaker.NewCircuitBreaker[[]any](gobreaker.Settings{
+	l.batcher = batcher{client: c, breaker: gobreaker.NewCircuitBreaker[string](gobreaker.Settings{
 		Timeout:       probeWait,
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
 		IsSuccessful:  func(err error) bool { return err == nil || replied(err) },

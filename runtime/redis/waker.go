@@ -40,7 +40,7 @@ func (k Kind) String() string { return kindNames[k] }
 
 // Waker implements conversation.Waker. Run must be running for wake-ups to leave and arrive.
 type Waker struct {
-	client *redis.Client
+	client *Client
 	self   string
 	log    *slog.Logger
 	asked  [len(kindNames)]atomic.Bool // kinds to publish: a second wish before the first is served is the same wish
@@ -55,7 +55,7 @@ var _ conversation.Waker = (*Waker)(nil)
 
 // NewWaker prepares a waker. Self marks this process's wake-ups, which it does not listen to itself.
 func NewWaker(c *Client, self string, log *slog.Logger) *Waker {
-	return &Waker{client: c.redis, self: self, log: log, ring: make(chan struct{}, 1)}
+	return &Waker{client: c, self: self, log: log, ring: make(chan struct{}, 1)}
 }
 
 // Up says whether the last contact with Redis succeeded.
@@ -110,9 +110,9 @@ func (w *Waker) publish(ctx context.Context) {
 }
 
 func (w *Waker) publishKind(ctx context.Context, k Kind) {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := context.WithTimeout(ctx, w.client.timeout)
 	defer cancel()
-	if err := w.client.Publish(call, Channel, w.payload(k)).Err(); err != nil && ctx.Err() == nil {
+	if err := w.client.redis.Publish(call, Channel, w.payload(k)).Err(); err != nil && ctx.Err() == nil {
 		w.log.DebugContext(ctx, "wake-up not published", "kind", k.String(), "err", err)
 	}
 }
@@ -136,9 +136,10 @@ func (w *Waker) heard(payload string) (Kind, bool) {
 
 // listen subscribes and hands wake-ups on until the subscription breaks. True if it ever stood.
 func (w *Waker) listen(ctx context.Context, woken func(Kind)) bool {
-	sub := w.client.Subscribe(ctx, Channel)
+	sub := w.client.redis.Subscribe(ctx, Channel)
 	defer sub.Close()
-	if _, err := sub.ReceiveTimeout(ctx, callTimeout); err != nil {
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // a read under way does not look at ctx
+	if _, err := sub.ReceiveTimeout(ctx, w.client.timeout); err != nil {
 		w.report(ctx, err)
 		return false
 	}

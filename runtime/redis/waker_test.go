@@ -2,12 +2,15 @@ package redis
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"plantao/runtime/redis/redistest"
 )
 
 func mustOpen(t *testing.T, c Config) *Client {
@@ -48,5 +51,49 @@ func TestCheckURL(t *testing.T) {
 	require.NoError(t, CheckURL("rediss://router@redis:6379/3"))
 	for _, url := range []string{"http://redis", "redis://redis/first", "redis://redis/0?colour=red"} {
 		require.Error(t, CheckURL(url), url)
+	}
+}
+
+func TestKindsReachOthers(t *testing.T) {
+	t.Parallel()
+	url := redistest.New(t).URL
+	woken := func(self string) (*Waker, <-chan Kind) {
+		w := NewWaker(mustOpen(t, Config{URL: url, Timeout: patience}), self, slog.New(slog.DiscardHandler))
+		kinds, ended := make(chan Kind, 100), make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(ended)
+			w.Run(ctx, func(k Kind) { kinds <- k })
+		}()
+		t.Cleanup(func() { cancel(); <-ended })
+		for _, k := range []Kind{Work, Owner, Presence} {
+			require.Equal(t, k, <-kinds, "whatever was missed")
+		}
+		return w, kinds
+	}
+	one, heardByOne := woken("one")
+	other, heardByOther := woken("other")
+	for _, k := range []Kind{Owner, Presence, Work} {
+		one.WakeKind(k)
+		require.Equal(t, k, <-heardByOther)
+	}
+	one.Wake()
+	require.Equal(t, Work, <-heardByOther)
+	other.WakeKind(Owner)
+	require.Equal(t, Owner, <-heardByOne, "and none of its own before")
+}
+
+func TestHeard(t *testing.T) {
+	t.Parallel()
+	w := NewWaker(mustOpen(t, Config{URL: "redis://127.0.0.1:1/0"}), "me", slog.New(slog.DiscardHandler))
+	for payload, want := range map[string]bool{
+		"work you": true, "owner you": true, "presence you": true,
+		"work me": false, "weather you": false, "you": false, "": false,
+	} {
+		kind, ok := w.heard(payload)
+		require.Equal(t, want, ok, payload)
+		if ok {
+			require.Equal(t, kind.String()+" you", payload)
+		}
 	}
 }
