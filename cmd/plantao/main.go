@@ -1,5 +1,6 @@
 // Command plantao is the operator's tool: it examines the machine, shows how a stack fares and what
-// its services say, and pins the upstream images. It changes no stack: that is Pulumi's work.
+// its services say, shows and changes who is on duty in a conversation, and pins the upstream images. It
+// changes no stack: that is Pulumi's work.
 package main
 
 import (

@@ -16,11 +16,13 @@ import (
 	"plantao/cmd/plantao/engine"
 	"plantao/cmd/plantao/text"
 	"plantao/infra/upstream"
+	"plantao/runtime/conversation"
 )
 
 // program is what every command reaches outside of itself.
 type program struct {
 	text     *text.Printer
+	in       io.Reader
 	out, err io.Writer
 	// terminal is true when out is one: colours and repainting are for people.
 	terminal bool
@@ -31,14 +33,19 @@ type program struct {
 	// versions and safe are what the program deploys and what is safe to deploy.
 	versions func() (map[string]upstream.Version, error)
 	safe     func() ([]upstream.SafeVersion, error)
+	// backoff is the wait before a request is sent again, after so many attempts.
+	backoff func(attempt int) time.Duration
 	// registry are options for requests to image registries.
 	registry []remote.Option
 }
 
 func newProgram() *program {
 	return &program{
-		text: text.For(text.English), out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		text: text.For(text.English), in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdout.Fd())),
 		getenv: os.Getenv, now: time.Now, versions: upstream.Versions, safe: upstream.SafeVersions,
+		backoff: func(attempt int) time.Duration {
+			return conversation.Backoff(attempt, 500*time.Millisecond, 4*time.Second)
+		},
 	}
 }
 
@@ -104,6 +111,9 @@ func (p *program) json(value any) error {
 	encode.SetEscapeHTML(false)
 	return encode.Encode(value)
 }
+
+// sayMessage writes a sentence that stands in a message.
+func (p *program) sayMessage(m text.Message) { fmt.Fprintln(p.out, p.text.Render(m)) }
 
 // say writes a sentence on standard output.
 func (p *program) say(key text.Key, args ...any) { fmt.Fprintln(p.out, p.text.Say(key, args...)) }

@@ -26,6 +26,7 @@ var passwordOutputs = map[string]string{
 	"n8n":          "n8nOwnerPassword",
 	"chatwoot-web": "chatwootAdminPassword",
 	"evolution":    "evolutionApiKey",
+	"router-1":     routerTokenOutput,
 }
 
 // statusOptions of `plantao status`.

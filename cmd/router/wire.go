@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +29,9 @@ import (
 func wireCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "wire", Short: "Write the channels and set Evolution, Chatwoot and n8n up for them", Args: cobra.NoArgs,
-		Long: "Write the channels into the database and set Evolution, Chatwoot and n8n up for them. What is as it should\n" +
-			"be is left alone, so running it again changes nothing and says so. Needs a configuration of its own, with\n" +
-			"secrets the serving router never has.",
+		Long: "Write the channels, and the operator's API token if one is configured, into the database and set Evolution,\n" +
+			"Chatwoot and n8n up for them. What is as it should be is left alone, so running it again changes nothing and\n" +
+			"says so. Needs a configuration of its own, with secrets the serving router never has.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s := o.sources()
 			c, err := loadWire(s)
@@ -67,7 +69,7 @@ func (w *wiring) note(changed bool, format string, args ...any) {
 
 // run works in the order of dependence: flows answer before webhooks come in.
 func (w *wiring) run(ctx context.Context) error {
-	if err := w.channels(ctx); err != nil {
+	if err := w.database(ctx); err != nil {
 		return err
 	}
 	if w.c.N8N.URL != "" {
@@ -86,7 +88,8 @@ func (w *wiring) run(ctx context.Context) error {
 	return nil
 }
 
-func (w *wiring) channels(ctx context.Context) error {
+// database writes what the router itself reads: channels and tokens.
+func (w *wiring) database(ctx context.Context) error {
 	store, err := postgres.Open(w.c.Database.postgres("router-wire"))
 	if err != nil {
 		return err
@@ -102,6 +105,16 @@ func (w *wiring) channels(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := w.channels(ctx, store); err != nil {
+		return err
+	}
+	if !w.c.API.OperatorToken.Set() {
+		return nil
+	}
+	return w.operatorToken(ctx, store)
+}
+
+func (w *wiring) channels(ctx context.Context, store *postgres.Store) error {
 	for _, ch := range w.c.Channels {
 		done, err := store.UpsertChannel(ctx, postgres.ChannelRow{
 			Channel: conversation.Channel{
@@ -115,6 +128,40 @@ func (w *wiring) channels(ctx context.Context) error {
 		}
 		w.note(done != "unchanged", "channel %s: %s", ch.Name, done)
 	}
+	return nil
+}
+
+// operatorTokenName is the token's name and its agent's id.
+const operatorTokenName = "operator"
+
+// operatorToken makes the token of the configuration the operator's. One that was revoked by hand works again: what the stack
+// declares is so. To end it for good, the stack draws another.
+func (w *wiring) operatorToken(ctx context.Context, store *postgres.Store) error {
+	want := conversation.Principal{
+		Tenant: conversation.DefaultTenant, Token: operatorTokenName, Scopes: conversation.Scopes(),
+		Actor: conversation.Actor{Kind: conversation.ActorOperator, ID: operatorTokenName},
+	}
+	secret := w.c.API.OperatorToken.Reveal()
+	has, err := store.Authenticate(ctx, sha256.Sum256([]byte(secret)))
+	switch {
+	case err == nil && reflect.DeepEqual(has, want):
+		w.note(false, "token %s: unchanged", operatorTokenName)
+		return nil
+	case err != nil && !errors.Is(err, conversation.ErrBadToken):
+		return err
+	}
+	rows, err := store.Tokens(ctx, conversation.DefaultTenant)
+	if err != nil {
+		return err
+	}
+	done := "created"
+	if slices.ContainsFunc(rows, func(r postgres.TokenRow) bool { return r.Token == operatorTokenName }) {
+		done = "updated"
+	}
+	if err := store.PutToken(ctx, want, secret); err != nil {
+		return err
+	}
+	w.note(true, "token %s: %s", operatorTokenName, done)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,12 +15,14 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"plantao/runtime/conversation"
 	"plantao/runtime/evolution"
 	"plantao/runtime/postgres/postgrestest"
 )
@@ -124,6 +127,56 @@ func TestWireTwiceChangesNothing(t *testing.T) {
 	require.Equal(t, "channel principal: unchanged\nevolution instance principal: set webhook\n", wire())
 }
 
+func TestWireMakesTheOperatorsToken(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	evolution := &instances{created: map[string]map[string]any{}, settings: map[string]map[string]any{}, webhook: map[string]map[string]any{}}
+	server := httptest.NewServer(evolution)
+	t.Cleanup(server.Close)
+	first, second := strings.Repeat("first-", 7), strings.Repeat("second-", 6)
+	wire := func(secret string) string {
+		t.Helper()
+		file := wireFile(t, db.URL, server.URL)
+		addLine(t, file, `api: {operator_token_file: "`+writeFile(t, "operator", secret+"\n")+`"}`)
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitOK, run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr), stderr.String())
+		require.NotContains(t, stdout.String()+stderr.String(), secret)
+		return stdout.String()
+	}
+	store := db.Store(t)
+	holder := func(secret string) conversation.Principal {
+		p, err := store.Authenticate(context.Background(), sha256.Sum256([]byte(secret)))
+		require.NoError(t, err)
+		return p
+	}
+	require.Contains(t, wire(first), "channel principal: created\ntoken operator: created\n")
+	require.Equal(t, conversation.Principal{Tenant: conversation.DefaultTenant, Token: "operator",
+		Actor: conversation.Actor{Kind: conversation.ActorOperator, ID: "operator"}, Scopes: conversation.Scopes()}, holder(first))
+	require.Equal(t, "channel principal: unchanged\ntoken operator: unchanged\nevolution instance principal: unchanged\nnothing changed\n", wire(first))
+
+	require.Contains(t, wire(second), "token operator: updated\n")
+	require.Equal(t, "operator", holder(second).Token)
+	_, err := store.Authenticate(context.Background(), sha256.Sum256([]byte(first)))
+	require.ErrorIs(t, err, conversation.ErrBadToken, "the one before works no more")
+
+	less := holder(second)
+	less.Scopes = []conversation.Scope{conversation.ScopeRead}
+	require.NoError(t, store.PutToken(context.Background(), less, second))
+	require.Contains(t, wire(second), "token operator: updated\n", "also what it may do is as declared")
+	require.Equal(t, conversation.Scopes(), holder(second).Scopes)
+	_, err = store.RevokeToken(context.Background(), conversation.DefaultTenant, "operator")
+	require.NoError(t, err)
+	require.Contains(t, wire(second), "token operator: updated\n")
+	require.Equal(t, conversation.Scopes(), holder(second).Scopes)
+}
+
+func addLine(t *testing.T, path, line string) {
+	t.Helper()
+	body, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append(body, (line+"\n")...), 0o600))
+}
+
 func TestWireReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "wire.yaml", `
@@ -131,6 +184,7 @@ database: {url: "postgres://r@h/db"}
 evolution: {url: "http://e", api_key_file: "`+writeFile(t, "key", "k")+`"}
 chatwoot: {url: "http://c", webhook_url: "x"}
 n8n: {url: "http://n", workflows_dir: /does/not/exist}
+api: {operator_token: inline-secret, operator_token_file: "`+writeFile(t, "operator", "guessable")+`", rate: 5}
 channels:
   - {name: "Não", integration: TELEX, number: "12", hook_url: "", hook_secret: inline, shade: dark}
   - {name: b, integration: EVOLUTION, hook_url: "http://r", flow: f, hook_secret_file: "`+writeFile(t, "short", "short")+`"}
@@ -140,7 +194,7 @@ channels:
 	require.True(t, isConfigError(err))
 	for _, want := range []string{
 		"chatwoot.webhook_url", "chatwoot.admin_email", "chatwoot.admin_password", "chatwoot.account_name", "n8n.owner_email",
-		"n8n.owner_password", "n8n.flow_token", "n8n.workflows_dir", "channels[0].name", "channels[0].integration",
+		"n8n.owner_password", "api.operator_token: a secret may not", "api.operator_token: has 13 bytes", "api.rate: unknown key", "n8n.flow_token", "n8n.workflows_dir", "channels[0].name", "channels[0].integration",
 		"channels[0].number", "channels[0].hook_url", "channels[0].hook_secret: a secret may not", "channels[0].flow",
 		"channels[0].shade: unknown key", "channels[1].number: required", "channels[1].hook_secret: has 5 bytes",
 		"channels[2].name: \"b\" is there twice", "channels[2].hook_secret_file: required",

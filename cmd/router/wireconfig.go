@@ -18,6 +18,8 @@ type wireConfig struct {
 	Chatwoot chatwootConfig `koanf:"chatwoot"`
 	// N8N gets the flows. Without url it is left alone.
 	N8N wireN8NConfig `koanf:"n8n"`
+	// API is who may use the router's API.
+	API wireAPIConfig `koanf:"api"`
 	// Channels are all channels there shall be. Channels missing here are left as they are.
 	Channels []channelConfig `koanf:"channels"`
 	// Wait is how long a neighbour that does not answer yet is waited for. Default 2m.
@@ -49,6 +51,13 @@ type wireN8NConfig struct {
 	WorkflowsDir string `koanf:"workflows_dir"`
 }
 
+type wireAPIConfig struct {
+	// OperatorTokenFile holds the token of operator:operator, which allows everything; or ROUTER_API__OPERATOR_TOKEN. Neither:
+	// tokens are left alone.
+	OperatorTokenFile string `koanf:"operator_token_file"`
+	OperatorToken     Secret `koanf:"operator_token"`
+}
+
 type channelConfig struct {
 	// Name is the last path segment of the hook URL and the Evolution instance's name.
 	Name string `koanf:"name"`
@@ -68,6 +77,7 @@ type channelConfig struct {
 // wireSecretKeys may come from the environment, never from the file. A channel's secret comes from its file only.
 var wireSecretKeys = []string{
 	"database.password", "evolution.api_key", "chatwoot.admin_password", "n8n.owner_password", "n8n.flow_token",
+	"api.operator_token",
 }
 
 var (
@@ -77,6 +87,9 @@ var (
 
 // minHookSecretBytes: the hook is reachable by everything on its network; the secret must not be guessable.
 const minHookSecretBytes = 16
+
+// minOperatorTokenBytes: the API is reachable from outside, and this token allows everything.
+const minOperatorTokenBytes = 32
 
 func loadWire(s sources) (wireConfig, error) {
 	var p problems
@@ -101,6 +114,7 @@ func (c *wireConfig) validate(p *problems) {
 	if c.N8N.URL != "" {
 		c.N8N.validate(p)
 	}
+	c.API.validate(p)
 	p.require(len(c.Channels) > 0, "channels: at least one is required")
 	seen := map[string]bool{}
 	for i := range c.Channels {
@@ -126,6 +140,13 @@ func (c *wireN8NConfig) validate(p *problems) {
 	readSecret(p, "n8n.flow_token", &c.FlowToken, c.FlowTokenFile, required)
 	info, err := os.Stat(c.WorkflowsDir)
 	p.require(err == nil && info.IsDir(), "n8n.workflows_dir: %q is not a directory", c.WorkflowsDir)
+}
+
+func (c *wireAPIConfig) validate(p *problems) {
+	readSecret(p, "api.operator_token", &c.OperatorToken, c.OperatorTokenFile, optional)
+	if n := len(c.OperatorToken.Reveal()); n > 0 {
+		p.require(n >= minOperatorTokenBytes, "api.operator_token: has %d bytes, needs at least %d", n, minOperatorTokenBytes)
+	}
 }
 
 func (c *channelConfig) validate(p *problems, key string) {

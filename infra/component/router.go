@@ -25,6 +25,8 @@ type Router struct {
 	pulumi.ResourceState
 	// Hosts are the replicas' names on the app network.
 	Hosts []string
+	// OperatorToken is what `plantao conversation` shows the API.
+	OperatorToken pulumi.StringOutput
 }
 
 // RouterArgs are what the component needs of others.
@@ -51,6 +53,11 @@ func NewRouter(ctx *pulumi.Context, b *Base, args RouterArgs, opts ...pulumi.Res
 	if err != nil {
 		return nil, err
 	}
+	operator, err := b.Secret(ctx, r, "router-operator-token", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.OperatorToken = operator.Value
 	last, err := r.migrate(ctx, b, args)
 	if err != nil {
 		return nil, err
@@ -138,8 +145,9 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 	}, pulumi.DependsOn([]pulumi.Resource{after, args.Redis.Ready}))
 }
 
-// wire sets the neighbours up: Evolution's instances and webhooks, Chatwoot's inboxes, n8n's flows. It has
-// passwords that the serving router never sees, so it is a job of its own. Idempotent.
+// wire writes the channels and the operator's token into the database and sets the neighbours up: Evolution's instances and
+// webhooks, Chatwoot's inboxes, n8n's flows. It has secrets that the serving router never sees, so it is a job of its own.
+// Idempotent.
 func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulumi.Resource) error {
 	content := pulumi.StringMap{
 		"database-password":       args.Postgres.Password["router"],
@@ -147,6 +155,7 @@ func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulum
 		"n8n-flow-token":          args.N8n.FlowToken,
 		"n8n-owner-password":      args.N8n.OwnerPassword,
 		"chatwoot-admin-password": args.Chatwoot.AdminPassword,
+		"operator-token":          r.OperatorToken,
 	}
 	var channels []map[string]any
 	for _, ch := range args.Channels {
@@ -183,6 +192,7 @@ func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulum
 			"url": "http://n8n:5678", "owner_email": args.OwnerEmail, "owner_password_file": FilesAt + "/n8n-owner-password",
 			"flow_token_file": FilesAt + "/n8n-flow-token", "workflows_dir": FilesAt + "/workflows",
 		},
+		"api":      map[string]any{"operator_token_file": FilesAt + "/operator-token"},
 		"channels": channels,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -124,6 +125,8 @@ func TestPolicies(t *testing.T) {
 			t.Run("only the ingress publishes, and only here", func(t *testing.T) { checkPorts(t, seen) })
 			t.Run("containers are limited and checked", func(t *testing.T) { checkContainers(t, seen) })
 			t.Run("no service is database superuser", func(t *testing.T) { checkSuperuser(t, seen) })
+			t.Run("the operator's token is the wiring's alone", func(t *testing.T) { checkOperatorToken(t, seen) })
+			t.Run("only API and readiness of the router are open", func(t *testing.T) { checkIngress(t, seen) })
 			t.Run("no known public key", func(t *testing.T) { checkPublicKeys(t, seen) })
 			t.Run("secrets stay in files", func(t *testing.T) { checkSecrets(t, seen) })
 			t.Run("networks", func(t *testing.T) { checkNetworks(t, seen) })
@@ -211,6 +214,37 @@ func checkSuperuser(t require.TestingT, seen []recorded) {
 	})
 }
 
+// checkOperatorToken: the token that may do everything is in the files of the wiring job only; the database, and so the serving
+// router, knows its hash. The wiring is told where it is.
+func checkOperatorToken(t require.TestingT, seen []recorded) {
+	var holders []string
+	each(t, seen, "plantao:index:FileVolume", func(r recorded) {
+		files := plain(r.Inputs["files"])
+		if strings.Contains(files, secretMark+"secret-router-operator-token") {
+			holders = append(holders, r.Name)
+			require.Contains(t, files, "operator_token_file: /run/plantao/operator-token")
+		}
+	})
+	require.Equal(t, []string{"files-router-wire"}, holders)
+}
+
+// checkIngress: from outside, the router answers its API, which asks for a token, and readiness. What the Caddyfile does with
+// that is the end-to-end test's.
+func checkIngress(t require.TestingT, seen []recorded) {
+	each(t, seen, "plantao:index:FileVolume", func(r recorded) {
+		if r.Name != "files-ingress" {
+			return
+		}
+		_, site, found := strings.Cut(plain(r.Inputs["files"]), "http://router.localhost:8080 {")
+		require.True(t, found, "the Caddyfile has no site for the router")
+		require.Contains(t, site, "@open path /v1/* /readyz\n\thandle @open {")
+		require.Contains(t, site, "max_size 1MB")
+		require.Contains(t, site, "reverse_proxy router-1:8080 router-2:8080 {")
+		require.Equal(t, 1, strings.Count(site, "reverse_proxy"))
+		require.Contains(t, site, "handle {\n\t\trespond 404\n\t}")
+	})
+}
+
 // checkPublicKeys: values that stand in an upstream's example files are known to everyone. Prefixes only,
 // so that this file does not spread them.
 func checkPublicKeys(t require.TestingT, seen []recorded) {
@@ -269,25 +303,32 @@ func TestPoliciesFindViolations(t *testing.T) {
 	breaks := map[string]struct {
 		check func(require.TestingT, []recorded)
 		with  func(in resource.PropertyMap)
+		of    string // "": container-postgres
 	}{
-		"latest":    {checkImages, func(in resource.PropertyMap) { in["image"] = resource.NewStringProperty("redis:latest") }},
-		"no tag":    {checkImages, func(in resource.PropertyMap) { in["image"] = resource.NewStringProperty("redis") }},
-		"data port": {checkPorts, func(in resource.PropertyMap) { in["ports"] = ports(5432) }},
-		"unlimited": {checkContainers, func(in resource.PropertyMap) { in["memory"] = resource.NewNumberProperty(0) }},
+		"operator token served": {checkOperatorToken, func(in resource.PropertyMap) {
+			in["files"] = resource.NewStringProperty(secretMark + "secret-router-operator-token operator_token_file: /run/plantao/operator-token")
+		}, "files-router-1"},
+		"router open": {checkIngress, func(in resource.PropertyMap) {
+			in["files"] = resource.NewStringProperty("http://router.localhost:8080 {\n\treverse_proxy router-1:8080 router-2:8080 {")
+		}, "files-ingress"},
+		"latest":    {checkImages, func(in resource.PropertyMap) { in["image"] = resource.NewStringProperty("redis:latest") }, ""},
+		"no tag":    {checkImages, func(in resource.PropertyMap) { in["image"] = resource.NewStringProperty("redis") }, ""},
+		"data port": {checkPorts, func(in resource.PropertyMap) { in["ports"] = ports(5432) }, ""},
+		"unlimited": {checkContainers, func(in resource.PropertyMap) { in["memory"] = resource.NewNumberProperty(0) }, ""},
 		"unchecked": {checkContainers, func(in resource.PropertyMap) {
 			in["healthcheck"] = resource.NewObjectProperty(resource.PropertyMap{"tests": resource.NewArrayProperty(nil)})
-		}},
+		}, ""},
 		"secret in env": {checkSecrets, func(in resource.PropertyMap) {
 			in["envs"] = resource.NewArrayProperty([]resource.PropertyValue{resource.NewStringProperty("A=" + secretMark + "x")})
-		}},
+		}, ""},
 		"public key": {checkPublicKeys, func(in resource.PropertyMap) {
 			in["envs"] = resource.NewArrayProperty([]resource.PropertyValue{resource.NewStringProperty("KEY=429683C4ABC")})
-		}},
+		}, ""},
 	}
 	for name, b := range breaks {
 		t.Run(name, func(t *testing.T) {
 			broken := slices.Clone(seen)
-			i := slices.IndexFunc(broken, func(r recorded) bool { return r.Name == "container-postgres" })
+			i := slices.IndexFunc(broken, func(r recorded) bool { return r.Name == cmp.Or(b.of, "container-postgres") })
 			broken[i].Inputs = broken[i].Inputs.Copy()
 			b.with(broken[i].Inputs)
 			require.True(t, fails(func(t require.TestingT) { b.check(t, broken) }))

@@ -139,5 +139,6 @@ func (s *services) front() error {
 	s.ctx.Export("n8nOwnerPassword", pulumi.ToSecret(s.n8n.OwnerPassword))
 	s.ctx.Export("chatwootAdminPassword", pulumi.ToSecret(s.chatwoot.AdminPassword))
 	s.ctx.Export("evolutionApiKey", pulumi.ToSecret(s.evolution.APIKey))
+	s.ctx.Export("routerOperatorToken", pulumi.ToSecret(router.OperatorToken))
 	return nil
 }

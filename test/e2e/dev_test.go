@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/stretchr/testify/require"
 
+	"plantao/runtime/api"
 	"plantao/runtime/n8n"
 	"plantao/runtime/n8n/n8ntest"
 	"plantao/templates"
@@ -50,6 +52,7 @@ func TestDevStack(t *testing.T) {
 
 	t.Run("wired without a click", func(t *testing.T) { wired(t, s) })
 	t.Run("a message is answered exactly once", func(t *testing.T) { answeredOnce(t, s) })
+	t.Run("a human takes over and hands back, by the CLI", func(t *testing.T) { humanTakes(t, s) })
 	t.Run("the same webhook twenty times gives one answer", func(t *testing.T) { duplicates(t, s) })
 	t.Run("a killed router loses nothing", func(t *testing.T) { killedRouter(t, s) })
 	t.Run("bad webhooks get the right status", func(t *testing.T) { badWebhooks(t, s) })
@@ -126,6 +129,7 @@ func wired(t *testing.T, s *devstack.Stack) {
 	require.Equal(t, "http://router:8080/hooks/evolution/principal", evolution(`select url from evolution_api."Webhook"`))
 	require.Equal(t, "1", s.Exec(t, "postgres", "psql", "-X", "-U", "postgres", "-d", "n8n", "-Atc", "select count(*) from workflow_entity where active"))
 	require.Contains(t, s.ChatwootInboxes(t), "principal")
+	require.Equal(t, "operator|operator|operator", s.SQL(t, "select name, agent_kind, agent_id from api_token"))
 }
 
 // flows: installing again changes nothing; a changed flow and a rotated token count at once.
@@ -160,6 +164,53 @@ func settled(t *testing.T, s *devstack.Stack) {
 		return s.SQL(t, `select (select count(*) from turn where state in ('running','replied','sending','ambiguous'))
 			+ (select count(*) from inbox where state in ('pending','taken'))`) == "0"
 	})
+}
+
+// humanTakes: an operator puts a human on duty. While she has the conversation the AI says nothing in it; once she has handed it
+// back, the next message is answered, once.
+func humanTakes(t *testing.T, s *devstack.Stack) {
+	bia := s.Customer(t, "5511987650005", "Bia")
+	bia.Says(t, "MSG-BIA-1", "Oi, tudo bem?")
+	bia.WaitReceived(t, 1)
+	settled(t, s)
+	c := s.ConversationOf(t, bia)
+	require.Equal(t, "AI_ACTIVE", c.State)
+	require.Equal(t, "ai:atendimento", c.Owner)
+
+	said := s.CLI(t, 0, "conversation", "take", c.ID, "--as", "ana", "--reason", "e2e")
+	require.Contains(t, said, fmt.Sprintf("human:ana is on duty in conversation %s; epoch %d", c.ID, c.Epoch+1))
+	bia.Says(t, "MSG-BIA-2", "Posso falar com uma pessoa?")
+	devstack.Eventually(t, "the message to be stored", time.Minute, func() bool {
+		return s.SQL(t, "select count(*) from inbox where wa_id = 'MSG-BIA-2'") == "1"
+	})
+	// Somebody else, who wrote later, is answered: the AI had its chance to answer Bia too.
+	rui := s.Customer(t, "5511987650006", "Rui")
+	rui.Says(t, "MSG-RUI-1", "Vocês entregam hoje?")
+	rui.WaitReceived(t, 1)
+	answers := len(bia.Received(t)) - 1
+	sheet.Add(figure.Count("answers-while-a-human-has-it", answers, 0))
+	require.Zero(t, answers)
+	require.Contains(t, s.CLI(t, 0, "conversation", "show", c.ID), "human:ana is on duty")
+	s.CLI(t, 11, "conversation", "close", c.ID, "--epoch", fmt.Sprint(c.Epoch)) // read before she took it
+
+	require.Contains(t, s.CLI(t, 0, "conversation", "handback", c.ID), "ai:atendimento is on duty in conversation "+c.ID)
+	require.Equal(t, "human", s.SQL(t, "select state from inbox where wa_id = 'MSG-BIA-2'"), "what a human has read is not the AI's to answer")
+	bia.Says(t, "MSG-BIA-3", "E o meu pedido?")
+	got := bia.WaitReceived(t, 2)
+	settled(t, s)
+	require.Contains(t, got[1].Text, "E o meu pedido?")
+	sheet.Add(figure.Count("answers-after-a-hand-back", len(bia.Received(t))-1, 1))
+	require.Len(t, bia.Received(t), 2)
+
+	var trail api.AuditTrail
+	require.NoError(t, json.Unmarshal([]byte(s.CLI(t, 0, "conversation", "why", c.ID, "--json")), &trail))
+	var verbs []string
+	for _, e := range trail.Entries {
+		verbs = append(verbs, e.Verb+" "+e.Detail["owner"])
+	}
+	require.Equal(t, []string{"inbound none", "claim ai:atendimento", "take human:ana", "handback ai:atendimento"}, verbs)
+	require.Contains(t, s.CLI(t, 0, "conversation", "why", c.ID), "taken by operator:operator: AI on duty → human on duty; on duty: human:ana")
+	s.CLI(t, 10, "conversation", "show", "999999")
 }
 
 func duplicates(t *testing.T, s *devstack.Stack) {
@@ -268,10 +319,12 @@ func closedPaths(t *testing.T, s *devstack.Stack) {
 		require.Equal(t, http.StatusOK, get(service, path), service+path)
 	}
 	require.Equal(t, http.StatusUnauthorized, get("evolution", "/instance/fetchInstances"))
+	require.Equal(t, http.StatusUnauthorized, get("router", "/v1/conversations"), "the API asks for a token")
 	for _, closed := range [][2]string{
 		{"n8n", "/metrics"}, {"n8n", "/healthz"}, {"chatwoot", "/installation/onboarding"}, {"evolution", "/webhook/evolution"},
 		{"evolution", "/manager"}, {"evolution", "/chatwoot/webhook/principal"}, {"evolution", "/"},
-		{"router", "/metrics"}, {"router", "/hooks/evolution/principal"}, {"postgres", "/"}, {"unknown", "/"},
+		{"router", "/metrics"}, {"router", "/hooks/evolution/principal"}, {"router", "/v1/../metrics"}, {"router", "/healthz"},
+		{"router", "/"}, {"postgres", "/"}, {"unknown", "/"},
 	} {
 		require.Equal(t, http.StatusNotFound, get(closed[0], closed[1]), closed)
 	}

@@ -57,7 +57,7 @@ func TestEverySentenceInEveryLanguage(t *testing.T) {
 
 // TestCommandsAreNotTranslated holds that what is to be typed is the same in every language.
 func TestCommandsAreNotTranslated(t *testing.T) {
-	typed := regexp.MustCompile(`\b(?:make (?:up|setup|env|test)|plantao (?:doctor|status|logs|images lock|passphrase init|help)|docker (?:stop|system|version|login)|PULUMI_[A-Z_]+|DOCKER_[A-Z_]+|[a-z_]+\.ya?ml|--[a-z-]+)\b`)
+	typed := regexp.MustCompile(`(?:\b(?:make (?:up|setup|env|test)|plantao (?:doctor|status|logs|images lock|passphrase init|help|conversation [a-z]+)|docker (?:stop|system|version|login|restart)|PULUMI_[A-Z_]+|DOCKER_[A-Z_]+|PLANTAO_[A-Z_]+|(?:AI|HUMAN)_[A-Z]+|[a-z_]+\.ya?ml|(?:ai|human):[a-zA-Z]+)|--[a-z-]+)\b`)
 	commands := func(said string) []string {
 		found := typed.FindAllString(said, -1)
 		sort.Strings(found)
@@ -166,7 +166,9 @@ var technical = map[string]bool{"fmt.Errorf": true, "errors.New": true, "panic":
 // typed are literals that are typed or parsed, not said; a literal that begins like one passes.
 var typed = []string{
 	"pulumi stack output ",                // a command to type
+	"docker exec ",                        // likewise
 	"doctor [", "preflight [", "status [", // usage lines: names of commands and flags
+	"take ID", "handback ID", "pass ID", "close ID", "hold ID", "resume ID", "settle ID", "why ID", "show ID", "list [",
 	"…] [-f] [",
 	"env ", "label ", // where an image says its release
 	"{{with",          // a template
