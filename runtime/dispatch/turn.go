@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/failpoint"
 )
 
 const (
@@ -18,6 +19,7 @@ const (
 
 // run takes one turn from where it stands to its end.
 func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) conversation.Outcome {
+	failpoint.Hit("dispatch.claimed")
 	if t.Stale {
 		return d.cancelTurn(ctx, t)
 	}
@@ -30,6 +32,7 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) c
 		case failure != nil:
 			return d.giveUp(ctx, t, *failure)
 		default:
+			failpoint.Hit("dispatch.answered")
 			if outcome := d.accept(ctx, t, h, parts); outcome != conversation.OutcomeDone {
 				return outcome
 			}
@@ -38,6 +41,7 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) c
 			}
 		}
 	}
+	failpoint.Hit("dispatch.replied")
 	t.Expires = h.deadline()
 	outcome := d.c.Gate.Send(ctx, t)
 	if outcome == conversation.OutcomeHandedBack {

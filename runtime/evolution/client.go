@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/failpoint"
 )
 
 // errLate is a send that came to the wire after the time it was allowed to.
@@ -90,6 +91,9 @@ func (c *wireConn) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	if !c.notAfter.IsZero() && !time.Now().Before(c.notAfter) {
 		return 0, errLate
+	}
+	if !c.notAfter.IsZero() {
+		failpoint.Hit("evolution.write") // a send, and no read-back
 	}
 	c.notAfter = time.Time{} // what has begun is finished: half a request helps nobody
 	n, err := c.Conn.Write(p)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/failpoint"
 )
 
 // markTimeout is how long the recording of a fate goes on after the turn's context has ended.
@@ -106,6 +107,7 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 			}
 			return g.refused(ctx, t)
 		}
+		failpoint.Hit("gate.passed")
 		outcome, err := g.deliver(ctx, t, ref, p.Text, earlier(trust, t.Expires))
 		if outcome != "" {
 			return outcome
@@ -129,6 +131,7 @@ func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversatio
 	d, err := g.c.Sender.SendText(context.WithoutCancel(ctx), t.Channel, t.Contact.JID, text, notAfter)
 	took := time.Since(start)
 	if err == nil {
+		failpoint.Hit("gate.written")
 		g.c.Observer.PartTried("sent", took)
 		return g.mark(ctx, log, "sent", conversation.OutcomeDone, func(ctx context.Context) (bool, error) {
 			return g.c.Store.Sent(ctx, ref, d)

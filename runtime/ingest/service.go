@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/failpoint"
 )
 
 // channelTTL is how long a channel is believed without asking the database again. A secret that does not fit is always
@@ -93,6 +94,7 @@ func (s *Service) Receive(ctx context.Context, ch conversation.Channel, body []b
 	if err != nil {
 		return conversation.Receipt{}, err
 	}
+	failpoint.Hit("ingest.committed")
 	state := string(r.State)
 	if r.Duplicate {
 		state = "duplicate"

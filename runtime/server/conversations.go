@@ -12,6 +12,7 @@ import (
 
 	"plantao/runtime/api"
 	"plantao/runtime/conversation"
+	"plantao/runtime/failpoint"
 )
 
 // page is how many rows a list has unless the caller asks for another number.
@@ -186,6 +187,7 @@ func (a *API) do(ctx context.Context, verb conversation.Verb, in *verbInput) (*v
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("verb.committed")
 	if !result.Replayed {
 		a.c.Changed()
 		a.log.InfoContext(ctx, "verb", "verb", verb, "conversation", c.Conversation, "actor", c.Actor.String(),
