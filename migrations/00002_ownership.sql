@@ -68,7 +68,7 @@ create table handover (
     conversation_id bigint not null,
     seq             bigint not null,
     tenant          text   not null,
-    context         jsonb  not null check (pg_column_size(context) <= 8192),
+    context         jsonb  not null check (pg_column_size(context) <= 32768), -- 4096 bytes of text can be six times as many here
     primary key (conversation_id, seq),
     foreign key (conversation_id, seq) references audit (conversation_id, seq)
 );

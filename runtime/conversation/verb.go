@@ -171,6 +171,11 @@ func (c Command) checkTarget(bad func(string, ...any) error) error {
 	}[c.Verb]
 	optional := c.Verb == VerbHandback || c.Verb == VerbTake && c.Actor.Kind == ActorHuman
 	if c.To == (Owner{}) && (optional || len(kinds) == 0) {
+		if c.Verb == VerbTake {
+			if err := (Owner{Kind: OwnedByHuman, ID: c.Actor.ID}).check(); err != nil {
+				return bad("%v", err)
+			}
+		}
 		return c.checkWait(bad)
 	}
 	if len(kinds) == 0 {

@@ -64,7 +64,7 @@ func look(ctx context.Context, conn *pgx.Conn) (standing, error) {
 }
 
 func (s *Store) recover(ctx context.Context, conn *pgx.Conn, st standing) error {
-	suspended := 0
+	suspended := -1
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var generation int64
 		err := tx.QueryRow(ctx, nextGenerationSQL, st.system, st.timeline).Scan(&generation)

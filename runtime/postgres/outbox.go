@@ -45,7 +45,7 @@ func (s *Store) Pass(ctx context.Context, p conversation.PartRef, sender convers
 
 // Sent implements conversation.Outbox.
 func (s *Store) Sent(ctx context.Context, p conversation.PartRef, d conversation.Delivery) (bool, error) {
-	ok, err := s.one(ctx, sentSQL, p.Conversation, p.No, p.Gen, p.Part, d.MessageID, d.ChatJID)
+	ok, err := s.mark(ctx, sentSQL, p.Conversation, p.No, p.Gen, p.Part, d.MessageID, d.ChatJID)
 	return ok, partError("mark sent", p, err)
 }
 
@@ -93,6 +93,7 @@ func (s *Store) Settle(ctx context.Context, st conversation.Settlement) error {
 			sender   string
 			finished bool
 		)
+		tx.queue(lockTurnSQL, st.Conversation, st.No)
 		tx.queue(ambiguousPartSQL, st.Conversation, st.No, st.Part).QueryRow(func(r pgx.Row) error { return r.Scan(&sender, &finished) })
 		switch err := tx.flush(ctx); {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -125,11 +126,23 @@ func (s *Store) Settle(ctx context.Context, st conversation.Settlement) error {
 
 // Prove implements conversation.Outbox.
 func (s *Store) Prove(ctx context.Context, p conversation.AmbiguousPart, d conversation.Delivery) (bool, error) {
-	ok, err := s.one(ctx, proveSQL, p.Conversation, p.No, p.Part, d.MessageID, d.ChatJID)
+	ok, err := s.mark(ctx, proveSQL, p.Conversation, p.No, p.Part, d.MessageID, d.ChatJID)
 	if err != nil {
 		return false, fmt.Errorf("prove part %s/%d/%d: %w", p.Conversation, p.No, p.Part, err)
 	}
 	return ok, nil
+}
+
+// mark runs a statement about a part after its turn is locked: what else the turn has to send may be dropped at this moment,
+// with the owner.
+func (s *Store) mark(ctx context.Context, sql string, id conversation.ID, no int, args ...any) (bool, error) {
+	marked := 0
+	err := s.transact(ctx, func(tx *pipe) error {
+		tx.queue(lockTurnSQL, id, no)
+		tx.queue(sql, append([]any{id, no}, args...)...).QueryRow(func(r pgx.Row) error { return r.Scan(&marked) })
+		return tx.commit(ctx)
+	})
+	return marked > 0, err
 }
 
 func partError(verb string, p conversation.PartRef, err error) error {

@@ -21,6 +21,8 @@ var (
 	writeVerbSQL        = query("write_verb")
 	insertAuditSQL      = query("insert_audit")
 	insertHandoverSQL   = query("insert_handover")
+	lockTurnSQL         = query("lock_turn")
+	lockOpenTurnSQL     = query("lock_open_turn")
 	revokeTurnSQL       = query("revoke_turn")
 	endStretchSQL       = query("end_stretch")
 	dropWaitingSQL      = query("drop_waiting")
@@ -62,6 +64,8 @@ func (s *Store) Do(ctx context.Context, c conversation.Command) (conversation.Re
 		return result, nil
 	case sqlState(err) == codeAtCapacity && row != nil:
 		err = &conversation.RefusedError{Err: conversation.ErrAtCapacity, Now: row.Conversation}
+	case unstorable(err):
+		err = fmt.Errorf("%w: %w", conversation.ErrInvalid, err)
 	case violates(err, "verb_idem_pkey"):
 		// Used at the same moment, in a conversation whose lock is another: no command that is the same.
 		err = fmt.Errorf("key %q: %w", c.Key, conversation.ErrKeyReused)
@@ -194,6 +198,7 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 func (p *pipe) write(row *lockedConversation, ch conversation.Change, c *conversation.Command) (conversation.Conversation, error) {
 	after := ch.After
 	if ch.Revoke {
+		p.queue(lockOpenTurnSQL, after.ID)
 		p.queue(revokeTurnSQL, after.ID, conversation.ReasonOwnerChanged, nil, nil)
 	}
 	if ch.StretchEnds {

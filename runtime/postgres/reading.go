@@ -102,12 +102,25 @@ func (s *Store) openTurnOf(ctx context.Context, id conversation.ID) (*conversati
 	return &t, nil
 }
 
-// List implements conversation.Ownership.
+// List implements conversation.Ownership. Which index serves depends on the filter, so this one is planned each time.
 func (s *Store) List(ctx context.Context, f conversation.Filter) ([]conversation.Conversation, error) {
-	return collect(ctx, s, "list conversations", func(row pgx.CollectableRow) (conversation.Conversation, error) {
-		var hash []byte
-		return scanConversation(row, &hash)
-	}, listConversationsSQL, f.Tenant, f.State, f.Owner.Kind, f.Owner.ID, f.Channel, f.After, bounded(f.Limit))
+	var list []conversation.Conversation
+	err := s.transact(ctx, func(p *pipe) error {
+		p.queue("set local plan_cache_mode = force_custom_plan")
+		p.queue(listConversationsSQL, f.Tenant, f.State, f.Owner.Kind, f.Owner.ID, f.Channel, f.After, bounded(f.Limit)).
+			Query(func(rows pgx.Rows) (err error) {
+				list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.Conversation, error) {
+					var hash []byte
+					return scanConversation(row, &hash)
+				})
+				return err
+			})
+		return p.commit(ctx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list conversations: %w", err)
+	}
+	return list, nil
 }
 
 func bounded(limit int) int {

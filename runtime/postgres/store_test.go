@@ -34,7 +34,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db := postgrestest.New(t)
+	return newWorldOn(t, postgrestest.New(t))
+}
+
+func newWorldOn(t *testing.T, db *postgrestest.Database) *world {
+	t.Helper()
 	w := &world{t: t, db: db, store: db.Store(t), pg: db.Conn(t)}
 	_, err := w.store.UpsertChannel(t.Context(), postgres.ChannelRow{
 		Channel:     conversation.Channel{Name: "p", Tenant: "default", Flow: "f", HookSecretSHA256: sha256.Sum256(nil)},

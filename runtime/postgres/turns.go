@@ -216,6 +216,7 @@ func (s *Store) Cancel(ctx context.Context, t conversation.TurnRef, reason strin
 			return conversation.ErrTurnClosed
 		}
 		cancelled := 0
+		tx.queue(lockTurnSQL, t.Conversation, t.No)
 		tx.queue(revokeTurnSQL, t.Conversation, reason, t.No, t.Gen).QueryRow(func(r pgx.Row) error { return r.Scan(&cancelled) })
 		if err := tx.commit(ctx); err != nil {
 			return err
@@ -239,6 +240,7 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 			epoch int64
 			state string
 		)
+		tx.queue(lockTurnSQL, t.Conversation, t.No)
 		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state) })
 		if err := tx.flush(ctx); err != nil {
 			return err

@@ -1,7 +1,6 @@
 package postgrestest
 
 import (
-	"os"
 	"sync"
 	"testing"
 )
@@ -21,10 +20,7 @@ func NewDurable(t testing.TB) *Database {
 	t.Helper()
 	s, err := durable()
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("start postgresql: %v", err)
-		}
-		t.Skipf("no postgresql: %v", err)
+		unavailable(t, err)
 	}
 	return s.create(t, template)
 }

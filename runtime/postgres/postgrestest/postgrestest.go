@@ -40,7 +40,10 @@ type Database struct {
 }
 
 type server struct {
-	dir string
+	dir     string
+	attr    *syscall.SysProcAttr // who runs it
+	process *os.Process
+	ended   <-chan struct{}
 }
 
 var (
@@ -91,12 +94,18 @@ func create(t testing.TB, from string) *Database {
 	t.Helper()
 	once.Do(start)
 	if failure != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("start postgresql: %v", failure)
-		}
-		t.Skipf("no postgresql: %v", failure)
+		unavailable(t, failure)
 	}
 	return shared.create(t, from)
+}
+
+// unavailable skips a test that has no server, and fails it where there must be one.
+func unavailable(t testing.TB, err error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("start postgresql: %v", err)
+	}
+	t.Skipf("no postgresql: %v", err)
 }
 
 func (s *server) create(t testing.TB, from string) *Database {
@@ -121,13 +130,17 @@ func (s *server) url(database string) string {
 func (s *server) exec(sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.url("postgres"))
+	conn, err := s.connect(ctx, "postgres")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	_, err = conn.Exec(ctx, sql)
 	return err
+}
+
+func (s *server) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, s.url(database))
 }
 
 func start() {
@@ -153,44 +166,60 @@ func launch(settings ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := newServer()
+	if err != nil {
+		return nil, err
+	}
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", s.data(), "--username", "postgres", "--auth", "trust",
+		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	initdb.SysProcAttr, initdb.Dir = s.attr, s.dir
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return s, s.run(settings...)
+}
+
+// newServer makes the directory of a server that has no data yet.
+func newServer() (*server, error) {
 	removeStale()
 	dir, err := os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return nil, err
 	}
 	attr, err := runAs(dir)
+	return &server{dir: dir, attr: attr}, err
+}
+
+func (s *server) data() string { return filepath.Join(s.dir, "data") }
+
+// run starts the server on its data and waits until it answers.
+func (s *server) run(settings ...string) error {
+	bin, err := binDir()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "postgres", "--auth", "trust",
-		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
-	initdb.SysProcAttr, initdb.Dir = attr, dir
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(bin, "postgres"), append([]string{"-D", data, "-k", dir, "-c", "listen_addresses=",
+	cmd := exec.Command(filepath.Join(bin, "postgres"), append([]string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
 		"-c", "max_connections=200", "-c", "deadlock_timeout=100ms"}, settings...)...)
-	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = attr, dir, log, log
-	if err := startBound(cmd); err != nil {
-		return nil, err
+	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = s.attr, s.dir, log, log
+	if s.ended, err = startBound(cmd); err != nil {
+		return err
 	}
-	s := &server{dir: dir}
-	return s, s.await(filepath.Join(dir, "log"))
+	s.process = cmd.Process
+	return s.await(filepath.Join(s.dir, "log"))
 }
 
 // startBound starts a child that the kernel ends with this process, also after a panic or SIGKILL. The signal is tied to
-// the thread that forked, so that thread is kept until the child is gone.
-func startBound(cmd *exec.Cmd) error {
+// the thread that forked, so that thread is kept until the child is gone, which the channel tells.
+func startBound(cmd *exec.Cmd) (<-chan struct{}, error) {
 	attr := *cmd.SysProcAttr
 	attr.Pdeathsig = syscall.SIGQUIT // immediate shutdown: no child process and no shared memory stays
 	cmd.SysProcAttr = &attr
-	started := make(chan error, 1)
+	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
 		err := cmd.Start()
@@ -198,8 +227,9 @@ func startBound(cmd *exec.Cmd) error {
 		if err == nil {
 			_ = cmd.Wait()
 		}
+		close(ended)
 	}()
-	return <-started
+	return ended, <-started
 }
 
 func (s *server) await(log string) error {

@@ -13,10 +13,11 @@ type Proxy struct {
 	URL string // of the database, through the proxy
 
 	listener net.Listener
-	target   string
 	mu       sync.Mutex
+	target   string
 	cut      bool
 	conns    map[net.Conn]bool
+	loss     *loss // nil: everything is passed on as it comes
 }
 
 // NewProxy starts a proxy to the database on a free port. It stops when the test ends.
@@ -48,6 +49,17 @@ func (p *Proxy) Cut() {
 	}
 }
 
+// Point leads new connections to another server, and breaks those there are: an address that moves in a failover. The
+// database's name there is the same.
+func (p *Proxy) Point(d *Database) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = d.SocketPath()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
 // Mend lets connections through again.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
@@ -67,7 +79,10 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) carry(client net.Conn) {
 	defer client.Close()
-	backend, err := net.Dial("unix", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	backend, err := net.Dial("unix", target)
 	if err != nil {
 		return
 	}
@@ -76,6 +91,10 @@ func (p *Proxy) carry(client net.Conn) {
 		return
 	}
 	defer p.remove(client, backend)
+	if p.loss != nil {
+		p.loss.carry(client, backend)
+		return
+	}
 	done := make(chan struct{}, 2)
 	pipe := func(dst, src net.Conn) {
 		_, _ = io.Copy(dst, src)

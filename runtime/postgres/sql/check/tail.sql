@@ -1,0 +1,1 @@
+select conversation, what, count(*) over () from bad order by conversation, what limit 100
