@@ -31,6 +31,7 @@ type serveConfig struct {
 	Turn         turnConfig      `koanf:"turn"`
 	Hooks        hooksConfig     `koanf:"hooks"`
 	API          apiConfig       `koanf:"api"`
+	Check        checkConfig     `koanf:"check"`
 	// ShutdownGrace is how long running turns may finish after SIGTERM before they are handed back. Default 20s; the
 	// container's stop timeout must be longer than this and evolution.timeout together.
 	ShutdownGrace time.Duration `koanf:"shutdown_grace"`
@@ -118,6 +119,7 @@ func defaultServeConfig() serveConfig {
 			Poll: time.Second, Patience: time.Minute, MaxRunning: 64,
 		},
 		Hooks:         hooksConfig{MaxBodyBytes: 8 << 20},
+		Check:         checkConfig{Every: 5 * time.Minute},
 		API:           apiConfig{Rate: 50, Burst: 200, MaxTurn: 15 * time.Minute},
 		ShutdownGrace: 20 * time.Second,
 	}
@@ -173,6 +175,7 @@ func (c *serveConfig) validate(p *problems) {
 	p.require(c.API.Rate > 0, "api.rate: %g is not positive", c.API.Rate)
 	p.require(c.API.Burst > 0, "api.burst: %d is not positive", c.API.Burst)
 	p.require(c.API.MaxTurn >= c.Turn.Deadline, "api.max_turn: %s is below turn.deadline, %s", c.API.MaxTurn, c.Turn.Deadline)
+	c.Check.validate(p)
 	p.require(c.ShutdownGrace >= 0, "shutdown_grace: %s is negative", c.ShutdownGrace)
 }
 

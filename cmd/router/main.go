@@ -72,7 +72,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.PersistentFlags().StringVar(&o.configFile, "config", "", "configuration file (YAML)")
 	root.PersistentFlags().StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error")
 	root.AddCommand(serveCommand(o), migrateCommand(o), healthCommand(o), wireCommand(o), tokenCommand(o),
-		recoverCommand(o), versionCommand(o))
+		recoverCommand(o), checkCommand(o), simulateCommand(o), versionCommand(o))
 	return root
 }
 

@@ -56,6 +56,7 @@ type router struct {
 	process    conversation.Process
 	dispatcher *dispatch.Dispatcher
 	readBack   *gate.ReadBack
+	watch      *watch
 	server     *server.Server
 }
 
@@ -85,6 +86,10 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 	r.flow = n8n.NewFlowClient(n8n.FlowConfig{URL: c.N8N.URL, Token: c.N8N.Token.Reveal()})
 
 	metrics := server.NewMetrics(version, r.openRows, func() bool { return r.waker != nil && r.waker.Up() })
+	r.watch = newWatch(c.Check, database, log)
+	if c.Check.Every > 0 {
+		metrics.WatchInvariants(r.watch.read)
+	}
 	r.dispatcher = dispatch.New(dispatch.Config{
 		Store: r.store, Flow: r.flow, Router: routing.ChannelFlow{},
 		Gate: gate.New(gate.Config{
@@ -226,6 +231,7 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	var loops sync.WaitGroup
 	loops.Go(func() { r.dispatcher.Run(working) })
 	loops.Go(func() { r.readBack.Run(working) })
+	loops.Go(func() { r.watch.run(working) })
 	loops.Go(func() { r.forget(working) })
 	if r.waker != nil {
 		loops.Go(func() { r.waker.Run(working, r.woken) })

@@ -81,6 +81,46 @@ func NewMetrics(version string, openRows func(context.Context) (OpenRows, error)
 	return m
 }
 
+// InvariantCheck is the newest check of the invariants.
+type InvariantCheck struct {
+	At         time.Time        // zero: there was none yet
+	Violations map[string]int64 // by the invariant's id; all of them are there
+}
+
+// WatchInvariants shows what read returns at each scrape. It is a gauge: what is put right is not counted any more.
+func (m *Metrics) WatchInvariants(read func() InvariantCheck) {
+	m.registry.MustRegister(&invariantCollector{
+		read: read,
+		violations: prometheus.NewDesc("router_invariant_violations_total", "Violations found by the newest check, which looks at conversations "+
+			"that changed lately; `router check` looks at all.", []string{"invariant"}, nil),
+		at: prometheus.NewDesc("router_invariant_check_timestamp_seconds", "When the newest check was; 0 if there was none yet.", nil, nil),
+	})
+}
+
+type invariantCollector struct {
+	read           func() InvariantCheck
+	violations, at *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *invariantCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.violations
+	ch <- c.at
+}
+
+// Collect implements prometheus.Collector.
+func (c *invariantCollector) Collect(ch chan<- prometheus.Metric) {
+	newest := c.read()
+	for id, n := range newest.Violations {
+		ch <- prometheus.MustNewConstMetric(c.violations, prometheus.GaugeValue, float64(n), id)
+	}
+	at := 0.0
+	if !newest.At.IsZero() {
+		at = float64(newest.At.UnixMilli()) / 1000
+	}
+	ch <- prometheus.MustNewConstMetric(c.at, prometheus.GaugeValue, at)
+}
+
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2})
