@@ -19,7 +19,7 @@ type Conversation struct {
 	Epoch       int64     `json:"epoch" doc:"Grows at every change of owner. The ETag, and what If-Match names"`
 	Version     int64     `json:"version" doc:"Number of audit entries"`
 	LastMessage int64     `json:"last_message" doc:"Arrival number of the newest message"`
-	Waiting     bool      `json:"waiting" doc:"Messages nobody has taken up"`
+	Waiting     bool      `json:"waiting" doc:"Messages nobody has taken up; in the answer to a verb, as it was before it"`
 	LastOwner   string    `json:"last_owner" doc:"Who had it before"`
 	LastAI      string    `json:"last_ai,omitempty" doc:"The flow a hand-back goes to"`
 	Offer       *Offer    `json:"offer,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -230,6 +231,9 @@ func TestAnotherSystemIsARestore(t *testing.T) {
 	for range 30 {
 		ids = append(ids, d.talk(toF))
 	}
+	_, err := d.store.Do(t.Context(), conversation.Command{Verb: conversation.VerbOffer, Tenant: "default", Conversation: ids[1], IfEpoch: 1,
+		Actor: conversation.Actor{Kind: conversation.ActorAI, ID: "f"}, To: toAna, Wait: time.Hour})
+	require.NoError(t, err)
 	for generation, change := range []string{"system_id = 'another'", "timeline = timeline + 1", "timeline = timeline - 1"} {
 		if generation == 2 { // one of them is an AI's again
 			d.do(ids[0], conversation.VerbResume, toNobody)
@@ -249,6 +253,7 @@ func TestAnotherSystemIsARestore(t *testing.T) {
 	}
 	d.stands(ids[0], "SUSPENDED none 3004")
 	d.stands(ids[1], "SUSPENDED none 1002")
+	require.Equal(t, &conversation.Held{State: conversation.AIActive, Owner: toF}, d.find(ids[1]).Held, "what was offered meanwhile is not")
 	d.do(ids[1], conversation.VerbResume, toNobody)
 	d.stands(ids[1], "AI_ACTIVE ai:f 2003") // two losses since, one jump: it was nobody's meanwhile
 	for _, id := range ids {

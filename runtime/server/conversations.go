@@ -15,9 +15,6 @@ import (
 	"plantao/runtime/failpoint"
 )
 
-// page is how many rows a list has unless the caller asks for another number.
-const page = 50
-
 type listInput struct {
 	State   string `query:"state" enum:"IDLE,ROUTING,AI_ACTIVE,OFFERED,HUMAN_QUEUED,HUMAN_ACTIVE,SUSPENDED,CLOSED"`
 	Owner   string `query:"owner" doc:"kind:id, or the kind alone" maxLength:"140"`

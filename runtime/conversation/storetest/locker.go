@@ -137,6 +137,7 @@ func renewedLockStays(t *testing.T, f LockerFixture) {
 	require.NoError(t, f.A.Acquire(t.Context(), lapsed))
 	require.Eventually(t, func() bool { return errors.Is(f.A.Renew(t.Context(), lapsed), conversation.ErrLockLost) },
 		20*time.Second, 5*time.Millisecond)
+	require.ErrorIs(t, f.A.Release(t.Context(), lapsed), conversation.ErrLockLost)
 }
 
 func conversationsApart(t *testing.T, f LockerFixture) {

@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -198,8 +199,9 @@ func (x *talk) refuse(c conversation.Command, why error) conversation.Conversati
 	require.ErrorIs(x.t, err, why)
 	require.Equal(x.t, before, x.find(), "a refused command moves nothing")
 	x.trail()
-	var refused *conversation.RefusedError
-	if why != conversation.ErrInvalid && why != conversation.ErrKeyReused {
+	// These two are about the request, not about the conversation.
+	if !errors.Is(why, conversation.ErrInvalid) && !errors.Is(why, conversation.ErrKeyReused) {
+		var refused *conversation.RefusedError
 		require.ErrorAs(x.t, err, &refused)
 		require.Equal(x.t, bare(before), bare(refused.Now), "a refusal says where the conversation stands")
 		return refused.Now
