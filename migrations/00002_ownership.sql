@@ -158,11 +158,13 @@ alter table turn add column cluster bigint not null default 1;
 
 -- A part may be typed for a while before the gate is asked.
 alter table outbox add column delay interval not null default interval '0';
+-- Which try of its sender let the part pass: an undoing that comes late must not undo the next one.
+alter table outbox add column attempt integer not null default 0;
 -- Who decided the fate of an ambiguous part, when a human did.
 alter table outbox add column decided_by text;
 
 -- +goose Down
-alter table outbox drop column decided_by, drop column delay;
+alter table outbox drop column decided_by, drop column attempt, drop column delay;
 alter table turn drop column cluster;
 drop table cluster, lock_lease, api_token, agent, verb_idem, handover, human_stretch;
 drop function check_capacity(text, text, text);

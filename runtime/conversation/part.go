@@ -23,6 +23,8 @@ type QueuedPart struct {
 type PartRef struct {
 	TurnRef
 	Part int
+	// Attempt grows with each try of one sender, so that the undoing of one, when it commits late, does not undo the next.
+	Attempt int
 }
 
 // AmbiguousPart is a part whose fate is unknown and whose sender certainly writes no more.
@@ -36,8 +38,7 @@ type AmbiguousPart struct {
 	Text         string
 	IntentAt     time.Time     // database clock: when the gate let it pass
 	Age          time.Duration // since IntentAt, by the database clock
-	Epoch        int64         // of the conversation now, and whose it is
-	OwnerKind    OwnerKind
+	Epoch        int64         // of the conversation now; set where the list says so
 }
 
 // Delivery is what Evolution knows about a message that went out.

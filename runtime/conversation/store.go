@@ -107,13 +107,16 @@ type Outbox interface {
 	Pass(ctx context.Context, p PartRef, sender Process, lease time.Duration) (bool, error)
 	// Sent records proof of delivery and frees the turn for its next part; false if the part was not ours to mark.
 	Sent(ctx context.Context, p PartRef, d Delivery) (bool, error)
-	// Unsent puts a part back that was certainly not written, also one that lost its lease; false if the part was not ours
-	// to mark.
+	// Unsent puts a part back that was certainly not written, also one that lost its lease, unless a later attempt has let it
+	// pass; false if the part was not ours to mark.
 	Unsent(ctx context.Context, p PartRef) (bool, error)
 	// Unknown makes part and turn ambiguous, on the word of the sender; false if the part was not ours to mark.
 	Unknown(ctx context.Context, p PartRef, reason string) (bool, error)
 	// CheckAmbiguous lists parts due for a read-back whose sender writes no more, and plans the next check of each.
 	CheckAmbiguous(ctx context.Context, limit int) ([]AmbiguousPart, error)
+	// Undecided lists parts that have been ambiguous for longer than patience in a conversation an AI has, whether or not their
+	// sender may still write. Of these only what names them, their Age and the conversation's Epoch are set.
+	Undecided(ctx context.Context, patience time.Duration, limit int) ([]AmbiguousPart, error)
 	// Settle ends a turn whose part's fate a human has found out: sent, or not. ErrSenderAlive while the sender may still write,
 	// ErrTurnClosed if no part of this turn is ambiguous.
 	Settle(ctx context.Context, s Settlement) error

@@ -72,12 +72,13 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 	}
 	var last error
 	for attempt := 1; ; attempt++ {
-		if attempt > 1 && !conversation.Pause(ctx, conversation.Backoff(attempt-1, 200*time.Millisecond, 5*time.Second)) {
-			return conversation.OutcomeHandedBack
+		if attempt > 1 {
+			conversation.Pause(ctx, conversation.Backoff(attempt-1, 200*time.Millisecond, 5*time.Second))
 		}
 		if ctx.Err() != nil {
-			return conversation.OutcomeHandedBack
+			return g.leave(ctx, t, ref)
 		}
+		ref.Attempt = attempt
 		if !time.Now().Before(t.Expires) {
 			return g.fail(ctx, t, conversation.ReasonDeadline, fmt.Sprintf("part %d not sent after %d attempts; last: %v",
 				p.No, attempt-1, last))
@@ -114,6 +115,17 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 		}
 		last = err
 	}
+}
+
+// leave hands the turn back between two attempts. An earlier attempt whose answer was lost can have committed its intent after
+// it was put back; left alone it would end as ambiguous, with nobody to clear it but this process.
+func (g *Gate) leave(ctx context.Context, t conversation.Turn, ref conversation.PartRef) conversation.Outcome {
+	if ref.Attempt > 0 {
+		if _, err := g.putBack(ctx, t, ref); err != nil {
+			return g.interrupted(ctx, t, "put part back", err)
+		}
+	}
+	return conversation.OutcomeHandedBack
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -82,6 +82,8 @@ func (s *store) Unknown(_ context.Context, p conversation.PartRef, _ string) (bo
 }
 
 func (s *store) Cancel(context.Context, conversation.TurnRef, string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.owner {
 		return conversation.ErrTurnClosed
 	}
@@ -249,6 +251,14 @@ type proofs struct {
 	taken  map[string]bool
 	proved string
 	queued []conversation.Command
+
+	undecided []conversation.AmbiguousPart
+	patience  time.Duration
+}
+
+func (p *proofs) Undecided(_ context.Context, patience time.Duration, _ int) ([]conversation.AmbiguousPart, error) {
+	p.patience = patience
+	return p.undecided, nil
 }
 
 func (p *proofs) Do(_ context.Context, c conversation.Command) (conversation.Result, error) {
@@ -302,20 +312,14 @@ func TestReadBackTakesTheOldestFreeMessageWithTheText(t *testing.T) {
 
 func TestWithoutProofAHumanMustDecide(t *testing.T) {
 	t.Parallel()
-	outbox := &proofs{}
+	outbox := &proofs{undecided: []conversation.AmbiguousPart{{Conversation: 5, Age: time.Minute, Epoch: 7}}}
 	r := NewReadBack(ReadBackConfig{Store: outbox, Sender: &history{}, Patience: time.Minute, Wake: func() {}, Observer: noObserver{},
 		Logger: slog.New(slog.DiscardHandler)})
-	part := conversation.AmbiguousPart{Text: "um", Age: time.Minute - 1, Epoch: 7, OwnerKind: conversation.OwnedByAI}
-	r.check(t.Context(), part)
-	require.Empty(t, outbox.queued, "proof may still come")
-	part.Age = time.Minute
-	r.check(t.Context(), part)
+	r.queueUndecided(t.Context())
+	require.Equal(t, time.Minute, outbox.patience)
 	require.Len(t, outbox.queued, 1)
 	require.Equal(t, conversation.VerbQueue, outbox.queued[0].Verb)
 	require.EqualValues(t, 7, outbox.queued[0].IfEpoch)
-	part.OwnerKind = conversation.OwnedByHuman
-	r.check(t.Context(), part)
-	require.Len(t, outbox.queued, 1, "a human has it already")
 }
 
 func TestATypingDelayComesBeforeTheGate(t *testing.T) {
@@ -326,8 +330,39 @@ func TestATypingDelayComesBeforeTheGate(t *testing.T) {
 		done := make(chan conversation.Outcome, 1)
 		go func() { done <- send(t.Context(), st, se) }()
 		synctest.Wait()
+		st.mu.Lock()
 		st.owner = false // a human takes the conversation while the AI "types"
+		st.mu.Unlock()
 		require.Equal(t, conversation.OutcomeCancelled, <-done)
 		require.Empty(t, se.sends)
+	})
+}
+
+func TestLeavingPutsBackWhatAnEarlierAttemptMayHaveDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithCancel(t.Context())
+		st := &store{parts: []conversation.QueuedPart{{No: 1, Text: "um"}}, owner: true}
+		passes := 0
+		st.down = func(call string) (fails, effect bool) {
+			switch call {
+			case "pass":
+				passes++
+				return true, false // its answer is not heard
+			case "unsent":
+				if passes == 1 && st.intent == 0 && ctx.Err() == nil {
+					// Nothing is found to put back. Then the intent commits after all, and the lease is lost.
+					go func() {
+						st.mu.Lock()
+						st.intent = 1
+						st.mu.Unlock()
+						leave()
+					}()
+				}
+			}
+			return false, false
+		}
+		require.Equal(t, conversation.OutcomeHandedBack, send(ctx, st, &sender{}))
+		require.Zero(t, st.intent, "nobody else could have cleared it")
 	})
 }

@@ -50,6 +50,7 @@ func (r *ReadBack) Run(ctx context.Context) {
 		for _, p := range parts {
 			r.check(ctx, p)
 		}
+		r.queueUndecided(ctx)
 	}
 }
 
@@ -79,14 +80,22 @@ func (r *ReadBack) check(ctx context.Context, p conversation.AmbiguousPart) {
 		}
 	}
 	log.WarnContext(ctx, "ambiguous part not found by read-back; the AI stays silent in this conversation")
-	r.queue(ctx, log, p)
 }
 
-// queue hands a conversation whose AI is silent to any human, with the reason.
-func (r *ReadBack) queue(ctx context.Context, log *slog.Logger, p conversation.AmbiguousPart) {
-	if p.Age < r.c.Patience || p.OwnerKind != conversation.OwnedByAI {
-		return
+// queueUndecided hands conversations whose AI has been silent for long to any human, also those whose part may still be
+// written: that routes them, and concludes nothing about the part.
+func (r *ReadBack) queueUndecided(ctx context.Context) {
+	parts, err := r.c.Store.Undecided(ctx, r.c.Patience, readBackLimit)
+	if err != nil {
+		return // as above
 	}
+	for _, p := range parts {
+		r.queue(ctx, p)
+	}
+}
+
+func (r *ReadBack) queue(ctx context.Context, p conversation.AmbiguousPart) {
+	log := r.c.Logger.With("conversation", p.Conversation, "turn", p.No, "part", p.Part, "age", p.Age)
 	_, err := r.c.Store.Do(ctx, conversation.Command{
 		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: p.Epoch, Actor: conversation.Router,
 		To: conversation.Owner{Kind: conversation.OwnedByQueue}, Reason: conversation.ReasonAmbiguous,

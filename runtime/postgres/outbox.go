@@ -21,6 +21,7 @@ var (
 	proveSQL          = query("prove")
 	ambiguousPartSQL  = query("ambiguous_part")
 	settleSQL         = query("settle")
+	undecidedSQL      = query("undecided")
 )
 
 // QueuedParts implements conversation.Outbox.
@@ -39,7 +40,7 @@ func (s *Store) QueuedParts(ctx context.Context, t conversation.TurnRef) ([]conv
 
 // Pass implements conversation.Outbox.
 func (s *Store) Pass(ctx context.Context, p conversation.PartRef, sender conversation.Process, lease time.Duration) (bool, error) {
-	ok, err := s.one(ctx, passSQL, p.Conversation, p.Epoch, p.No, p.Gen, p.Part, lease, sender.Instance, sender.Boot)
+	ok, err := s.one(ctx, passSQL, p.Conversation, p.Epoch, p.No, p.Gen, p.Part, lease, sender.Instance, sender.Boot, p.Attempt)
 	return ok, partError("pass", p, err)
 }
 
@@ -51,7 +52,7 @@ func (s *Store) Sent(ctx context.Context, p conversation.PartRef, d conversation
 
 // Unsent implements conversation.Outbox.
 func (s *Store) Unsent(ctx context.Context, p conversation.PartRef) (bool, error) {
-	ok, err := s.one(ctx, unsentSQL, p.Conversation, p.No, p.Gen, p.Part)
+	ok, err := s.one(ctx, unsentSQL, p.Conversation, p.No, p.Gen, p.Part, p.Attempt)
 	return ok, partError("put back", p, err)
 }
 
@@ -72,7 +73,7 @@ func (s *Store) CheckAmbiguous(ctx context.Context, limit int) ([]conversation.A
 			p   conversation.AmbiguousPart
 			age float64
 		)
-		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.IntentAt, &age, &p.Epoch, &p.OwnerKind)
+		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.IntentAt, &age)
 		p.Age = time.Duration(age * float64(time.Second))
 		return p, err
 	})
@@ -80,6 +81,19 @@ func (s *Store) CheckAmbiguous(ctx context.Context, limit int) ([]conversation.A
 		return nil, fmt.Errorf("list ambiguous parts: %w", err)
 	}
 	return parts, nil
+}
+
+// Undecided implements conversation.Outbox.
+func (s *Store) Undecided(ctx context.Context, patience time.Duration, limit int) ([]conversation.AmbiguousPart, error) {
+	return collect(ctx, s, "list undecided parts", func(row pgx.CollectableRow) (conversation.AmbiguousPart, error) {
+		var (
+			p   conversation.AmbiguousPart
+			age float64
+		)
+		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &age, &p.Epoch)
+		p.Age = remaining(age)
+		return p, err
+	}, undecidedSQL, patience, limit)
 }
 
 // Settle implements conversation.Outbox.

@@ -423,6 +423,54 @@ func TestSenderSettlesAPartThatLostItsLease(t *testing.T) {
 	}
 }
 
+func TestALateUndoingDoesNotUndoTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	turn := w.replied("um")
+	try := func(attempt int) conversation.PartRef {
+		return conversation.PartRef{TurnRef: turn.TurnRef, Part: 1, Attempt: attempt}
+	}
+	unsent := func(attempt int) bool {
+		ok, err := w.store.Unsent(t.Context(), try(attempt))
+		require.NoError(t, err)
+		return ok
+	}
+	pass := func(attempt int) bool {
+		ok, err := w.store.Pass(t.Context(), try(attempt), w.me, lease)
+		require.NoError(t, err)
+		return ok
+	}
+	require.True(t, pass(1))
+	require.True(t, unsent(1))
+	require.True(t, pass(2))
+	require.False(t, unsent(1), "the first undoing, sent twice, commits late: the part is on the wire by now")
+	require.Equal(t, "sending", w.text("select state from outbox"))
+	require.True(t, unsent(3), "an attempt undoes those before it whose answer it did not hear")
+}
+
+func TestUndecidedPartsOfAnAI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	turn := w.replied("um")
+	require.True(t, w.pass(turn.TurnRef, 1))
+	w.exec("update turn set lease_until = now() - interval '1 second'")
+	_, err := w.store.ReclaimTurn(t.Context(), w.terms(w.boot("router-2")))
+	require.ErrorIs(t, err, conversation.ErrNothingDue)
+	undecided := func() []conversation.AmbiguousPart {
+		list, err := w.store.Undecided(t.Context(), time.Minute, 10)
+		require.NoError(t, err)
+		return list
+	}
+	require.Empty(t, undecided(), "proof may still come")
+	w.exec("update outbox set intent_at = now() - interval '61 seconds'")
+	list := undecided()
+	require.Len(t, list, 1, "although the sender lives and may write: nothing is concluded about the part")
+	require.Equal(t, turn.Epoch, list[0].Epoch)
+	require.GreaterOrEqual(t, list[0].Age, time.Minute)
+	w.exec(takeSQL, turn.Conversation)
+	require.Empty(t, undecided(), "a human has it already")
+}
+
 func TestStatsCountOnlyMessagesThatWaitForTheRouter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -218,7 +218,7 @@ func (h *history) gate(ctx context.Context) error {
 func (h *history) bareGate(ctx context.Context) error {
 	p := h.part()
 	var one int
-	return h.pool.QueryRow(ctx, h.pass, p.Conversation, p.Epoch, p.No, p.Gen, p.Part, 10*time.Second, h.me.Instance, h.me.Boot).Scan(&one)
+	return h.pool.QueryRow(ctx, h.pass, p.Conversation, p.Epoch, p.No, p.Gen, p.Part, 10*time.Second, h.me.Instance, h.me.Boot, p.Attempt).Scan(&one)
 }
 
 func (h *history) count(t *testing.T, sql string) int {

@@ -53,16 +53,15 @@
 // assumptions of the design are among the guards: a process enters a slot only when the one before is dead (SlotEmpty), and
 // a slot whose process died is entered again (SlotReboots).
 //
-// # What the code does not have
+// # What it found
 //
-// Two guards were found by this model and are not in runtime/gate as it was when the model was written. Both concern a
-// statement whose answer is not heard and that commits after the caller has gone on:
+// Two guards were missing in runtime/gate when the model was first searched with a database whose answers are not heard and
+// whose statements commit after the caller has gone on:
 //
-//	UndoAtEnd     Gate.sendPart leaves between attempts, when it learns that the lease is lost, without putting back what an
-//	              earlier attempt may have done. If that was an intent, nothing was written for it and nobody may conclude
-//	              so: the AI is silent, and no human is told, until the process restarts.
-//	AttemptNamed  unsent.sql names the generation and the part but not the attempt. One that commits late undoes the intent
-//	              of the next attempt, whose part is on the wire: it is sent again, by whoever reclaims the turn.
+//	UndoAtEnd     a gate that leaves between attempts puts back what an earlier attempt may have done. Otherwise nothing was
+//	              written and nobody may conclude so: the AI is silent until the process restarts.
+//	AttemptNamed  unsent.sql names the attempt. Otherwise one that commits late undoes the intent of the next attempt, whose
+//	              part is on the wire: it is sent again, by whoever reclaims the turn.
 //
 // # Reduction
 //

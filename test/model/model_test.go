@@ -190,6 +190,7 @@ func removals() []removal {
 		{"a boot after each death", func(g *Guards) { g.SlotReboots = false }, most, Live},
 		{"putting back a certain attempt", func(g *Guards) { g.AttemptNamed = false }, unheard, Dup},
 		{"putting back before leaving", func(g *Guards) { g.UndoAtEnd = false }, unheardPaused, Live},
+		{"both, every answer heard", func(g *Guards) { g.AttemptNamed, g.UndoAtEnd = false, false }, most, 0},
 		{"looking for pending messages", func(g *Guards) { g.PendingCheck = false }, calm(), Live},
 	}
 }

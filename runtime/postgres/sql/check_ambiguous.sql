@@ -14,4 +14,4 @@ update outbox o
   from due join conversation c on c.id = due.conversation_id
  where o.conversation_id = due.conversation_id and o.no = due.no and o.part = due.part
 returning o.tenant, o.conversation_id, o.no, o.part, o.channel, c.chat_jid, o.body ->> 'text', o.intent_at,
-          extract(epoch from now() - o.intent_at)::float8, c.epoch, c.owner_kind
+          extract(epoch from now() - o.intent_at)::float8
