@@ -214,17 +214,18 @@ func (w *world) readBackVerb(r conversation.Result) {
 // settle is a human who has found out what became of a part.
 func (w *world) settle() string {
 	r := w.awake()
-	if r == nil || len(w.oracle.order) == 0 {
+	if r == nil {
 		return ""
 	}
-	first := w.draw(len(w.oracle.order))
-	for i := range w.oracle.order {
-		id := w.oracle.order[(first+i)%len(w.oracle.order)]
-		if what := w.settleIn(r, id); what != "" {
-			return what
-		}
+	var (
+		id   conversation.ID
+		list []conversation.ID
+	)
+	w.each(doubtfulSQL, []any{&id}, func() { list = append(list, id) })
+	if len(list) == 0 {
+		return ""
 	}
-	return ""
+	return w.settleIn(r, list[w.draw(len(list))])
 }
 
 func (w *world) settleIn(r *replica, id conversation.ID) string {

@@ -277,11 +277,15 @@ func (r *replica) readBack() string {
 			return what + ": proved by " + d.MessageID
 		}
 	}
-	if p.OwnerKind != conversation.OwnedByAI || r.w.draw(2) == 0 {
+	now, err := r.line.Find(r.w.ctx, p.Tenant, p.Conversation)
+	if err != nil {
+		return what + outcome(err)
+	}
+	if now.Owner.Kind != conversation.OwnedByAI || r.w.draw(2) == 0 {
 		return what + ": not found"
 	}
 	result, err := r.line.Do(r.w.ctx, conversation.Command{
-		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: p.Epoch, Actor: conversation.Router,
+		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: now.Epoch, Actor: conversation.Router,
 		To: conversation.Owner{Kind: conversation.OwnedByQueue}, Reason: conversation.ReasonAmbiguous,
 	})
 	return what + ": not found, to the queue" + done(result, err)

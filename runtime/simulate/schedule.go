@@ -71,13 +71,20 @@ const tries = 1000
 // next does one step.
 func (w *world) next() {
 	w.step++
+	// What found nothing to do would find nothing again, and asking costs as much as a step.
+	idle := map[string]bool{}
 	for range tries {
 		n := w.draw(w.weight)
 		for _, a := range w.actions {
 			if n -= a.weight; n >= 0 {
 				continue
 			}
-			if what := a.do(w); what != "" {
+			if idle[a.name] {
+				break
+			}
+			what := a.do(w)
+			idle[a.name] = what == ""
+			if what != "" {
 				w.did[a.name]++
 				w.note(what)
 				w.bury()

@@ -39,7 +39,7 @@ type task struct {
 }
 
 func (t *task) part() conversation.PartRef {
-	return conversation.PartRef{TurnRef: t.TurnRef, Part: t.parts[0].No}
+	return conversation.PartRef{TurnRef: t.TurnRef, Part: t.parts[0].No, Attempt: t.attempt}
 }
 
 func (t *task) late(w *world) bool { return w.hour >= t.expires }

@@ -35,6 +35,7 @@ var (
 	failoverSQL  = query("failover")
 	unsettledSQL = query("unsettled")
 	unreachedSQL = query("unreached")
+	doubtfulSQL  = query("doubtful")
 )
 
 // The tenants and their channels. One channel has no flow: its conversations wait for a human.
