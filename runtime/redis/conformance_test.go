@@ -3,6 +3,7 @@ package redis_test
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,7 +17,7 @@ func TestTheLockDoesWhatEveryLockerMust(t *testing.T) {
 	storetest.RunLocker(t, func(t *testing.T) storetest.LockerFixture {
 		server := redistest.New(t)
 		open := func() *redis.Locker {
-			client, err := redis.Open(redis.Config{URL: server.URL})
+			client, err := redis.Open(redis.Config{URL: server.URL, Timeout: 10 * time.Second}) // the suite is not about speed
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close() })
 			return redis.NewLocker(client, slog.New(slog.DiscardHandler))
