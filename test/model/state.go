@@ -246,5 +246,4 @@ func (t *Turn) anyPart(is func(Part) bool) bool {
 }
 
 func isSent(p Part) bool    { return p.State == PartSent }
-func isQueued(p Part) bool  { return p.State == PartQueued }
 func isWritten(p Part) bool { return p.Written }
