@@ -24,7 +24,8 @@
 //	kill at commit    as kill, right after a transaction of its own was committed
 //	pause             a replica freezes, for longer than its leases or not, and goes on with what it believed before
 //	answer lost       a transaction is committed and its caller is told that the connection broke
-//	database down     a transaction is not run and its caller is told that the connection broke; both come in bursts
+//	database down     a transaction is not run and its caller is told that the connection broke
+//	late commit       a statement is carried out when its caller has long been told so; all three come in bursts
 //	failover          the server's timeline changes, so that commits could have been lost; none are
 //	lease lapsed      time passes beyond the lease of a turn somebody holds
 //	deadline passed   time passes beyond the deadline of a turn somebody holds

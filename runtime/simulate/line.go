@@ -25,7 +25,14 @@ const (
 	fine  weather = iota
 	down          // it never reaches the database
 	lost          // it is carried out, and its answer lost
+	late          // its caller gives up on it, and then it is carried out; as lost where that cannot be
 	fatal         // as lost, and the replica dies of it
+)
+
+// Now and then the database is in trouble for a while.
+const (
+	stormEvery = 200 // requests
+	stormSteps = 25
 )
 
 // over draws the weather of one request. While a round runs out it is always fine.
@@ -34,7 +41,7 @@ func (w *world) over() weather {
 		return fine
 	}
 	bad := 60
-	if w.storm > w.step {
+	if w.rough || w.storm > w.step {
 		bad = 400
 	} else if w.draw(stormEvery) == 0 {
 		w.storm = w.step + stormSteps
@@ -42,45 +49,43 @@ func (w *world) over() weather {
 	switch n := w.draw(1000); {
 	case n < bad/3:
 		return down
-	case n < bad:
+	case n < bad*2/3:
 		return lost
+	case n < bad:
+		return late
 	case n < bad+6:
 		return fatal
 	}
 	return fine
 }
 
-// Now and then the database is in trouble for a while.
-const (
-	stormEvery = 200 // requests
-	stormSteps = 25
-)
-
-// stumble is what a broken connection does to a replica: mostly it waits before it tries again, sometimes for long.
-func (l *line) stumble() {
-	if l.w.draw(4) == 0 && len(l.r.tasks) > 0 {
-		l.w.fault(faultPause)
-		l.r.frozen = l.w.step + 10 + l.w.draw(60)
-	}
+// request is one thing asked of the store. told is called when the database has answered.
+type request[T any] struct {
+	do   func(conversation.Store) (T, error)
+	told func(T)
+	// whole: it is one statement, so that the database can go on with it when its connection is gone. A transaction of several
+	// ends with its connection.
+	whole bool
 }
 
-// carry runs an operation through the weather. told is called when the database has answered.
-func carry[T any](l *line, operation func() (T, error), told func(T)) (T, error) {
+// carry runs a request through the weather.
+func carry[T any](l *line, r request[T]) (T, error) {
 	var nothing T
 	sky := l.w.over()
-	if sky == down {
+	switch {
+	case sky == down:
 		l.w.fault(faultDown)
 		l.stumble()
 		return nothing, errBroken
+	case sky == late && r.whole:
+		l.w.fault(faultLate)
+		l.w.pending = append(l.w.pending, func() { _, _ = settled(l.w, r, l.w.store) })
+		l.stumble()
+		return nothing, errBroken
 	}
-	result, err := operation()
-	if err == nil {
-		told(result)
-	} else {
-		l.w.expect(err)
-	}
+	result, err := settled(l.w, r, l.Store)
 	switch sky {
-	case lost:
+	case lost, late:
 		l.w.fault(faultLost)
 		l.stumble()
 		return nothing, errBroken
@@ -90,6 +95,26 @@ func carry[T any](l *line, operation func() (T, error), told func(T)) (T, error)
 		return nothing, errBroken
 	}
 	return result, err
+}
+
+// settled is a request that reaches the database.
+func settled[T any](w *world, r request[T], s conversation.Store) (T, error) {
+	result, err := r.do(s)
+	switch {
+	case err != nil:
+		w.expect(err)
+	case r.told != nil:
+		r.told(result)
+	}
+	return result, err
+}
+
+// stumble is what a broken connection does to a replica: mostly it waits before it tries again, sometimes for long.
+func (l *line) stumble() {
+	if l.w.draw(4) == 0 && len(l.r.tasks) > 0 {
+		l.w.fault(faultPause)
+		l.r.frozen = l.w.step + 10 + l.w.draw(60)
+	}
 }
 
 // expected are the refusals of the domain. Any other error is one that should not be.
@@ -109,85 +134,120 @@ func refusal(err error) error {
 	return nil
 }
 
+// Receive implements conversation.Inbox.
 func (l *line) Receive(ctx context.Context, e conversation.Event, w conversation.Window) (conversation.Receipt, error) {
-	return carry(l, func() (conversation.Receipt, error) { return l.Store.Receive(ctx, e, w) },
-		func(r conversation.Receipt) { l.w.oracle.received(e, r) })
+	return carry(l, request[conversation.Receipt]{whole: true,
+		do:   func(s conversation.Store) (conversation.Receipt, error) { return s.Receive(ctx, e, w) },
+		told: func(r conversation.Receipt) { l.w.oracle.received(e, r) }})
 }
 
+// Do implements conversation.Ownership.
 func (l *line) Do(ctx context.Context, c conversation.Command) (conversation.Result, error) {
-	operation := func() (conversation.Result, error) {
-		r, err := l.Store.Do(ctx, c)
-		if err != nil {
-			l.w.oracle.refused(c, err)
-		}
-		return r, err
-	}
-	return carry(l, operation, func(r conversation.Result) { l.w.oracle.did(c, r) })
+	return carry(l, request[conversation.Result]{
+		do: func(s conversation.Store) (conversation.Result, error) {
+			r, err := s.Do(ctx, c)
+			if err != nil {
+				l.w.oracle.refused(c, err)
+			}
+			return r, err
+		},
+		told: func(r conversation.Result) { l.w.oracle.did(c, r) }})
 }
 
+// ClaimTurn implements conversation.Turns.
 func (l *line) ClaimTurn(ctx context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
-	return carry(l, func() (conversation.Turn, error) { return l.Store.ClaimTurn(ctx, terms) },
-		func(t conversation.Turn) { l.w.oracle.claimed(t) })
+	return carry(l, request[conversation.Turn]{
+		do:   func(s conversation.Store) (conversation.Turn, error) { return s.ClaimTurn(ctx, terms) },
+		told: func(t conversation.Turn) { l.w.oracle.claimed(t) }})
 }
 
+// ReclaimTurn implements conversation.Turns.
 func (l *line) ReclaimTurn(ctx context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
-	return carry(l, func() (conversation.Turn, error) { return l.Store.ReclaimTurn(ctx, terms) }, func(conversation.Turn) {})
+	return carry(l, request[conversation.Turn]{
+		do: func(s conversation.Store) (conversation.Turn, error) { return s.ReclaimTurn(ctx, terms) }})
 }
 
+// Renew implements conversation.Turns.
 func (l *line) Renew(ctx context.Context, lease time.Duration, held []conversation.TurnRef) ([]conversation.Holding, error) {
-	return carry(l, func() ([]conversation.Holding, error) { return l.Store.Renew(ctx, lease, held) }, func([]conversation.Holding) {})
+	return carry(l, request[[]conversation.Holding]{whole: true,
+		do: func(s conversation.Store) ([]conversation.Holding, error) { return s.Renew(ctx, lease, held) }})
 }
 
+// HandBack implements conversation.Turns.
 func (l *line) HandBack(ctx context.Context, t conversation.TurnRef) error {
-	return l.tell(func() error { return l.Store.HandBack(ctx, t) }, func() {})
+	return l.tell(true, func(s conversation.Store) error { return s.HandBack(ctx, t) }, nil)
 }
 
+// Reply implements conversation.Turns.
 func (l *line) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part) error {
-	return l.tell(func() error { return l.Store.Reply(ctx, t, token, parts) }, func() { l.w.oracle.replied(t, len(parts)) })
+	return l.tell(true, func(s conversation.Store) error { return s.Reply(ctx, t, token, parts) },
+		func() { l.w.oracle.replied(t, len(parts)) })
 }
 
+// Cancel implements conversation.Turns.
 func (l *line) Cancel(ctx context.Context, t conversation.TurnRef, reason string) error {
-	return l.tell(func() error { return l.Store.Cancel(ctx, t, reason) }, func() {})
+	return l.tell(false, func(s conversation.Store) error { return s.Cancel(ctx, t, reason) }, nil)
 }
 
+// Fail implements conversation.Turns.
 func (l *line) Fail(ctx context.Context, t conversation.TurnRef, f conversation.Failure) error {
-	return l.tell(func() error { return l.Store.Fail(ctx, t, f) }, func() { l.w.oracle.failed(t) })
+	return l.tell(false, func(s conversation.Store) error { return s.Fail(ctx, t, f) }, func() { l.w.oracle.failed(t) })
 }
 
+// Pass implements conversation.Outbox.
 func (l *line) Pass(ctx context.Context, p conversation.PartRef, sender conversation.Process, lease time.Duration) (bool, error) {
-	return carry(l, func() (bool, error) { return l.Store.Pass(ctx, p, sender, lease) }, func(passed bool) {
-		if passed {
-			l.w.oracle.passed(p)
-		}
-	})
+	return carry(l, request[bool]{whole: true,
+		do: func(s conversation.Store) (bool, error) { return s.Pass(ctx, p, sender, lease) },
+		told: func(passed bool) {
+			if passed {
+				l.w.oracle.passed(p)
+			}
+		}})
 }
 
+// Sent implements conversation.Outbox.
 func (l *line) Sent(ctx context.Context, p conversation.PartRef, d conversation.Delivery) (bool, error) {
-	return carry(l, func() (bool, error) { return l.Store.Sent(ctx, p, d) }, func(bool) {})
+	return l.ask(func(s conversation.Store) (bool, error) { return s.Sent(ctx, p, d) })
 }
 
+// Unsent implements conversation.Outbox.
 func (l *line) Unsent(ctx context.Context, p conversation.PartRef) (bool, error) {
-	return carry(l, func() (bool, error) { return l.Store.Unsent(ctx, p) }, func(bool) {})
+	return l.ask(func(s conversation.Store) (bool, error) { return s.Unsent(ctx, p) })
 }
 
+// Unknown implements conversation.Outbox.
 func (l *line) Unknown(ctx context.Context, p conversation.PartRef, reason string) (bool, error) {
-	return carry(l, func() (bool, error) { return l.Store.Unknown(ctx, p, reason) }, func(bool) {})
+	return l.ask(func(s conversation.Store) (bool, error) { return s.Unknown(ctx, p, reason) })
 }
 
-func (l *line) Settle(ctx context.Context, s conversation.Settlement) error {
-	return l.tell(func() error { return l.Store.Settle(ctx, s) }, func() {})
-}
-
+// Prove implements conversation.Outbox.
 func (l *line) Prove(ctx context.Context, p conversation.AmbiguousPart, d conversation.Delivery) (bool, error) {
-	return carry(l, func() (bool, error) { return l.Store.Prove(ctx, p, d) }, func(bool) {})
+	return l.ask(func(s conversation.Store) (bool, error) { return s.Prove(ctx, p, d) })
 }
 
+// Settle implements conversation.Outbox.
+func (l *line) Settle(ctx context.Context, st conversation.Settlement) error {
+	return l.tell(false, func(s conversation.Store) error { return s.Settle(ctx, st) }, nil)
+}
+
+// PutAgent implements conversation.Agents.
 func (l *line) PutAgent(ctx context.Context, a conversation.Agent) error {
-	return l.tell(func() error { return l.Store.PutAgent(ctx, a) }, func() {})
+	return l.tell(true, func(s conversation.Store) error { return s.PutAgent(ctx, a) }, nil)
+}
+
+// ask is carry for a statement that says yes or no.
+func (l *line) ask(do func(conversation.Store) (bool, error)) (bool, error) {
+	return carry(l, request[bool]{whole: true, do: do})
 }
 
 // tell is carry for what has no result.
-func (l *line) tell(operation func() error, told func()) error {
-	_, err := carry(l, func() (struct{}, error) { return struct{}{}, operation() }, func(struct{}) { told() })
+func (l *line) tell(whole bool, do func(conversation.Store) error, told func()) error {
+	_, err := carry(l, request[struct{}]{whole: whole,
+		do: func(s conversation.Store) (struct{}, error) { return struct{}{}, do(s) },
+		told: func(struct{}) {
+			if told != nil {
+				told()
+			}
+		}})
 	return err
 }

@@ -43,6 +43,7 @@ type replica struct {
 	unrouted []conversation.Unrouted      // as it last read them
 	overdue  []conversation.Command       // likewise
 	doubtful []conversation.AmbiguousPart // likewise
+	silent   []conversation.AmbiguousPart // likewise
 }
 
 // observer hears nothing.
@@ -124,7 +125,7 @@ func (r *replica) die() {
 	}
 	r.close()
 	r.up, r.doomed, r.frozen = false, false, 0
-	r.tasks, r.unrouted, r.overdue, r.doubtful = nil, nil, nil, nil
+	r.tasks, r.unrouted, r.overdue, r.doubtful, r.silent = nil, nil, nil, nil, nil
 }
 
 // close frees the slot's connections.
@@ -245,8 +246,8 @@ func (r *replica) heartbeat() string {
 			if t.stage == asking && kept[i].State != conversation.TurnRunning {
 				t.stage = listing // answered by the API
 			}
-		case t.stage == asking || t.stage == listing || t.stage == passing:
-			r.drop(t)
+		default:
+			r.leave(t, true)
 		}
 	}
 	return fmt.Sprintf("%s, keeps %d", what, len(kept))
@@ -277,18 +278,27 @@ func (r *replica) readBack() string {
 			return what + ": proved by " + d.MessageID
 		}
 	}
-	now, err := r.line.Find(r.w.ctx, p.Tenant, p.Conversation)
-	if err != nil {
-		return what + outcome(err)
+	return what + ": not found"
+}
+
+// undecided reads which conversations an AI is silent in, or gives one of those it read to any human, as gate does. How long ago
+// the part was let out is not looked at: patience is none here.
+func (r *replica) undecided() string {
+	if len(r.silent) == 0 {
+		list, err := r.line.Undecided(r.w.ctx, 0, 20)
+		r.w.broken(err)
+		if r.silent = list; len(list) == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%s reads %d undecided", r.name, len(list))
 	}
-	if now.Owner.Kind != conversation.OwnedByAI || r.w.draw(2) == 0 {
-		return what + ": not found"
-	}
+	p := r.silent[0]
+	r.silent = r.silent[1:]
 	result, err := r.line.Do(r.w.ctx, conversation.Command{
-		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: now.Epoch, Actor: conversation.Router,
+		Verb: conversation.VerbQueue, Tenant: p.Tenant, Conversation: p.Conversation, IfEpoch: p.Epoch, Actor: conversation.Router,
 		To: conversation.Owner{Kind: conversation.OwnedByQueue}, Reason: conversation.ReasonAmbiguous,
 	})
-	return what + ": not found, to the queue" + done(result, err)
+	return fmt.Sprintf("%s gives conversation %s of epoch %d to the queue", r.name, p.Conversation, p.Epoch) + done(result, err)
 }
 
 func (r *replica) doubts() string {
@@ -310,16 +320,29 @@ func (r *replica) doubts() string {
 // letGo hands a turn back, as a router that shuts down does.
 func (r *replica) letGo() string {
 	for _, t := range r.tasks {
-		if t.stage != asking && t.stage != listing && t.stage != passing {
-			continue
+		if r.leave(t, false) {
+			return fmt.Sprintf("%s lets turn %s/%d go", r.name, t.Conversation, t.No)
 		}
-		err := r.line.HandBack(r.w.ctx, t.TurnRef)
-		if err == nil {
-			r.drop(t)
-		}
-		return fmt.Sprintf("%s hands turn %s/%d back", r.name, t.Conversation, t.No) + outcome(err)
 	}
 	return ""
+}
+
+// leave ends the work on a turn that is not in the middle of something, and says whether it did. A part that was tried is put
+// back first: its last try may have been committed after all.
+func (r *replica) leave(t *task, lost bool) bool {
+	if t.stage != asking && t.stage != listing && t.stage != passing {
+		return false
+	}
+	t.lost = lost
+	switch {
+	case t.stage == passing && t.attempt > 0:
+		t.stage = leaving
+	case lost:
+		r.drop(t)
+	default:
+		t.stage = handing
+	}
+	return true
 }
 
 // find reads a conversation as this replica sees it.

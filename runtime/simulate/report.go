@@ -55,6 +55,7 @@ const (
 	faultPause        = "pause"
 	faultLost         = "answer lost"
 	faultDown         = "database down"
+	faultLate         = "late commit"
 	faultFailover     = "failover"
 	faultLapsed       = "lease lapsed"
 	faultDeadline     = "deadline passed"
@@ -74,7 +75,7 @@ const (
 // FaultKinds lists them all.
 func FaultKinds() []string {
 	return []string{
-		faultKill, faultKillAtCommit, faultPause, faultLost, faultDown, faultFailover, faultLapsed, faultDeadline, faultDuplicate,
+		faultKill, faultKillAtCommit, faultPause, faultLost, faultDown, faultLate, faultFailover, faultLapsed, faultDeadline, faultDuplicate,
 		faultNotAcked, faultLateAnswer, faultSecond, faultFlowRefused, faultSendRefused, faultNothing, faultUnanswered,
 		faultLateDelivery, faultStale, faultKeyAgain,
 	}

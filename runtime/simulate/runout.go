@@ -24,6 +24,9 @@ func (w *world) runOut() {
 		w.step++
 		w.wakeAll()
 		w.deliverAll()
+		for what := w.lateCommit(); what != ""; what = w.lateCommit() {
+			w.note(what)
+		}
 		for _, r := range w.replicas {
 			r.work()
 		}
@@ -71,7 +74,7 @@ func (w *world) deliverAll() {
 
 // work is one look of a replica at everything there is.
 func (r *replica) work() {
-	for _, look := range []func() string{r.route, r.timers, r.reclaim, r.claim, r.readBack, r.finish} {
+	for _, look := range []func() string{r.route, r.timers, r.reclaim, r.claim, r.readBack, r.undecided, r.finish} {
 		for range lookBound {
 			what := look()
 			if what == "" || r.w.ended() {

@@ -27,6 +27,7 @@ var actions = []action{
 	{"webhook again", 3, (*world).redeliver},
 	{"echo", 4, (*world).echo},
 	{"late delivery", 2, (*world).lateDelivery},
+	{"late commit", 12, (*world).lateCommit},
 
 	{"route", 14, byReplica((*replica).route)},
 	{"timers", 5, byReplica((*replica).timers)},
@@ -35,6 +36,7 @@ var actions = []action{
 	{"turn", 60, (*world).proceed},
 	{"heartbeat", 6, byReplica((*replica).heartbeat)},
 	{"read-back", 5, byReplica((*replica).readBack)},
+	{"undecided", 2, byReplica((*replica).undecided)},
 	{"hand back", 1, byReplica((*replica).letGo)},
 
 	{"flow answers", 4, (*world).answerByAPI},
@@ -166,6 +168,18 @@ func (w *world) lateDelivery() string {
 	return fmt.Sprintf("%s, part %d of turn %s, arrives late", m.id, m.part.Part, partOf(m.part).turnKey)
 }
 
+// lateCommit is the database going on with a statement whose connection is gone.
+func (w *world) lateCommit() string {
+	if len(w.pending) == 0 {
+		return ""
+	}
+	i := w.draw(len(w.pending))
+	commit := w.pending[i]
+	w.pending = slices.Delete(w.pending, i, i+1)
+	commit()
+	return "a statement nobody waits for is carried out"
+}
+
 func (w *world) kill() string {
 	r := w.replicas[w.draw(len(w.replicas))]
 	if !r.up {
@@ -256,6 +270,7 @@ func (w *world) failover() string {
 	}
 	w.fault(faultFailover)
 	w.exec(failoverSQL)
+	w.pending = nil // the server that had them is gone
 	w.oracle.recovered()
 	for _, r := range w.replicas {
 		w.broken(r.reconnect())

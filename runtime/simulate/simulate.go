@@ -32,6 +32,8 @@ type Config struct {
 	prepare string
 	// tilt changes the weights of actions by name, for a fault that shows only in rare schedules.
 	tilt map[string]int
+	// rough is a database that is in trouble all the time, likewise.
+	rough bool
 }
 
 func (c Config) withDefaults() Config {

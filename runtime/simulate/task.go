@@ -20,6 +20,8 @@ const (
 	confirming stage = "confirming"  // sent
 	undoing    stage = "undoing"     // nothing was written
 	doubting   stage = "doubting"    // nobody knows
+	leaving    stage = "leaving"     // nothing was written, and nothing will be
+	handing    stage = "handing back"
 	failing    stage = "failing"
 	cancelling stage = "cancelling"
 )
@@ -32,6 +34,7 @@ type task struct {
 	trust    int  // hour until which the last pass of the gate may be used
 	attempt  int  // at the gate, with the part at hand
 	refused  bool // by the gate, so that undoing only makes sure
+	lost     bool // another has the turn
 	answer   []conversation.Part
 	parts    []conversation.QueuedPart // still to be sent
 	delivery conversation.Delivery
@@ -54,7 +57,8 @@ func (r *replica) advance(t *task) string {
 	}
 	return what + map[stage]func(*task) string{
 		asking: r.ask, answering: r.accept, listing: r.list, passing: r.pass, writing: r.write, onWire: r.transmit,
-		confirming: r.confirm, undoing: r.undo, doubting: r.doubt, failing: r.fail, cancelling: r.cancel,
+		confirming: r.confirm, undoing: r.undo, doubting: r.doubt, leaving: r.putBack, handing: r.handBack,
+		failing: r.fail, cancelling: r.cancel,
 	}[t.stage](t)
 }
 
@@ -210,6 +214,26 @@ func (r *replica) undo(t *task) string {
 		t.stage = passing
 	}
 	return found(back, err)
+}
+
+func (r *replica) putBack(t *task) string {
+	back, err := r.line.Unsent(r.w.ctx, t.part())
+	switch {
+	case err != nil:
+	case t.lost:
+		r.drop(t)
+	default:
+		t.stage = handing
+	}
+	return found(back, err)
+}
+
+func (r *replica) handBack(t *task) string {
+	err := r.line.HandBack(r.w.ctx, t.TurnRef)
+	if err == nil {
+		r.drop(t)
+	}
+	return outcome(err)
 }
 
 func (r *replica) doubt(t *task) string {

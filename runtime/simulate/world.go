@@ -62,6 +62,8 @@ type world struct {
 	sql      *pgx.Conn // what happens to the database beside the store: time and failovers
 	checker  *postgres.Checker
 	plant    func(postgres.Config, *postgres.Store) conversation.Store
+	store    conversation.Store // the database, going on with what nobody waits for
+	closing  func()
 	replicas []*replica
 	phone    *phone
 	flow     *flow
@@ -69,9 +71,11 @@ type world struct {
 	oracle   *oracle
 
 	step    int
-	hour    int  // of the simulation
-	storm   int  // step until which the database is in trouble
-	calm    bool // the round runs out: no more faults
+	hour    int      // of the simulation
+	storm   int      // step until which the database is in trouble
+	rough   bool     // it always is
+	pending []func() // statements whose callers gave up on them
+	calm    bool     // the round runs out: no more faults
 	checks  int
 	actions []action
 	weight  int // of all actions
@@ -93,6 +97,7 @@ func newWorld(ctx context.Context, s *scratch, seed uint64, c Config) (*world, e
 		w.plant = func(_ postgres.Config, s *postgres.Store) conversation.Store { return s }
 	}
 	w.actions, w.weight = tilted(c.tilt)
+	w.rough = c.rough
 	w.oracle = newOracle(w.violate, func() int { return w.step })
 	var err error
 	if w.key, err = conversation.NewTurnKey(make([]byte, conversation.MinTurnKeyBytes)); err != nil {
@@ -116,7 +121,7 @@ func (w *world) open() error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	w.store, w.closing = w.plant(w.scratch.Config, store), store.Close
 	for _, c := range channels {
 		_, err := store.UpsertChannel(w.ctx, postgres.ChannelRow{Channel: c, Integration: "WHATSAPP-BAILEYS"})
 		if err != nil {
@@ -134,6 +139,9 @@ func (w *world) open() error {
 func (w *world) close() {
 	for _, r := range w.replicas {
 		r.close()
+	}
+	if w.closing != nil {
+		w.closing()
 	}
 	if w.checker != nil {
 		w.checker.Close()

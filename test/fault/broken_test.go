@@ -47,6 +47,10 @@ var brokenRouters = []brokenRouter{
 		{"runtime/postgres/sql/due_conversation.sql", "   and not exists (select 1 from turn t\n", "   and not exists (select 1 from turn t where false)\n   and not exists (select 1 from turn t\n"},
 		{"runtime/postgres/sql/due_conversation.sql", "t.state in ('running', 'replied', 'sending', 'ambiguous')", "false"},
 	}, "", doubled},
+	{"undoes an intent that is not the one meant", []edit{
+		{"runtime/postgres/sql/unsent.sql", "attempt <= $5 and state in ('sending', 'ambiguous'))", "$5::integer > 0 and state in ('sending', 'ambiguous'))"},
+		{"runtime/postgres/sql/unsent.sql", "attempt <= $5 and state in ('sending', 'ambiguous')\n", "$5::integer > 0 and state in ('sending', 'ambiguous')\n"},
+	}, lateName, twice},
 	{"takes no turn over", []edit{{"runtime/dispatch/dispatcher.go", "d.takeAll(ctx, d.c.Store.ReclaimTurn)", "error(nil)"}}, "kill at dispatch.claimed", stranded},
 	{"lets a turn act after a take", []edit{{"runtime/postgres/turns.go", "case now.Epoch != h.Epoch || now.Owner.Kind != conversation.OwnedByAI:", "case now.Epoch < 0:"}}, "", ""},
 	{"reads from a cache", []edit{
@@ -67,19 +71,20 @@ func TestFaultFindsWhatIsBroken(t *testing.T) {
 	for i, b := range list {
 		t.Run(b.name, func(t *testing.T) {
 			s := settings{
-				binary: func() (string, error) { return b.build(i) }, lease: 600 * time.Millisecond, deadline: 4 * time.Second,
+				binary: func() (string, error) { return b.build(i) }, lease: 1200 * time.Millisecond, deadline: 4 * time.Second,
 				patience: 800 * time.Millisecond, evolutionTimeout: 700 * time.Millisecond, quiesce: 10 * time.Second,
 			}
 			if b.kind == "" {
 				s.deadline, s.patience = calm.deadline, calm.patience
 			}
 			c := newCluster(t, s)
-			for n := range 15 {
+			for n := range 40 {
 				if b.found(t, c, n) {
 					t.Logf("found in round %d", n)
 					return
 				}
 			}
+			_ = os.WriteFile("/tmp/log/routers.log", []byte(c.logs(4<<20)), 0o644)
 			t.Fatal("15 rounds found nothing wrong")
 		})
 	}
@@ -92,7 +97,12 @@ func (b brokenRouter) found(t *testing.T, c *cluster, n int) bool {
 		return h.verify().result == porcupine.Illegal
 	}
 	extra := slices.DeleteFunc(deck(), func(f fault) bool { return f.name != b.fault })
-	problems, err := newRound(c, 1, n, n, extra).play(t.Context())
+	r := newRound(c, 1, n, n, extra)
+	if os.Getenv("ALONE") != "" {
+		r.plan = extra
+	}
+	problems, err := r.play(t.Context())
+	r.tell(t, 0)
 	require.NoError(t, err)
 	return slices.ContainsFunc(problems, func(p problem) bool { return p.Kind == b.kind })
 }

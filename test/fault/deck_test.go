@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -23,11 +24,17 @@ type fault struct {
 	strike func(ctx context.Context, c *cluster, rng *rand.Rand) bool
 }
 
+const (
+	crashName = "postgres crashes and restarts"
+	lateName  = "postgres hears routers late, after what they said next"
+)
+
 // deck is every fault there is.
 func deck() []fault {
 	faults := []fault{
 		{"kill a router", killAny}, {"stop a router past its lease", stopAny}, {"clock of a router jumps by an hour", jumpClock},
-		{"redis flushed every 100 ms", flush}, {"redis restarts without data", restartRedis}, {"postgres crashes and restarts", restartPostgres},
+		{"redis flushed every 100 ms", flush}, {"redis restarts without data", restartRedis}, {crashName, restartPostgres},
+		{lateName, hearLate},
 	}
 	for _, point := range []string{pointIngested, pointClaimed, pointAnswered, pointReplied, pointPassed, pointWriting, pointWritten, pointVerb} {
 		faults = append(faults, at(point, "kill"))
@@ -166,12 +173,40 @@ func restartRedis(ctx context.Context, c *cluster, rng *rand.Rand) bool {
 }
 
 func restartPostgres(ctx context.Context, c *cluster, _ *rand.Rand) bool {
+	before, _ := os.ReadFile(c.pg.logPath())
 	c.pg.crash()
 	if err := c.pg.start(); err != nil {
 		c.t.Error(err)
 		return false
 	}
-	return strings.Contains(tail(c.pg.logPath(), 64<<10), "database system was not properly shut down")
+	after, _ := os.ReadFile(c.pg.logPath())
+	return bytes.Contains(after[len(before):], []byte("database system was not properly shut down"))
+}
+
+// hearLate lets routers speak on slow ways, breaks them off, and lets them repeat themselves on fast ones: what they said before is
+// carried out after what they say next. Evolution is busy meanwhile, so that there is much to repeat.
+func hearLate(ctx context.Context, c *cluster, rng *rand.Rand) bool {
+	c.phone.busy(true)
+	defer c.phone.busy(false)
+	seen := false
+	for ctx.Err() == nil {
+		for _, l := range c.toPG {
+			if l.late() != nil {
+				return seen // another fault has it already
+			}
+		}
+		conversation.Pause(ctx, lateness+time.Duration(rng.Int64N(int64(lateness))))
+		for _, l := range c.toPG {
+			seen = l.overtake() || seen
+		}
+		conversation.Pause(context.WithoutCancel(ctx), 3*lateness/2) // the last of it has arrived
+		for _, l := range c.toPG {
+			if err := l.mend(); err != nil {
+				c.t.Error(err)
+			}
+		}
+	}
+	return seen
 }
 
 // breakage is how a link is broken, and what a probe must find then.

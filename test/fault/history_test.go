@@ -101,10 +101,13 @@ func (p *player) play(ctx context.Context) {
 		}
 		id := p.ids[p.rng.IntN(len(p.ids))]
 		switch dice := p.rng.IntN(10); {
-		case dice < 4 || p.last[id] == standing{}:
+		case dice < 2 || p.last[id] == standing{}:
 			p.read(ctx, id)
-		case dice < 6:
+		case dice < 4:
 			p.check(ctx, id)
+		case dice < 7: // as people do; the rest acts on what it knew before
+			p.read(ctx, id)
+			fallthrough
 		default:
 			p.verb(ctx, p.choose(id))
 		}
@@ -140,10 +143,8 @@ func (p *player) verb(ctx context.Context, q request) {
 	if stray && a.Code != "" {
 		p.history.add(p.n, q, call, answer{Unknown: true}, never)
 	}
-	if a.Code == "" {
+	if a.Standing != (standing{}) {
 		p.last[q.Conversation] = a.Standing
-	} else {
-		delete(p.last, q.Conversation)
 	}
 }
 
@@ -152,11 +153,11 @@ func (p *player) choose(id string) request {
 	now := p.last[id]
 	q := request{Conversation: id, Actor: p.actor, Epoch: now.Epoch}
 	verbs := map[string][]conversation.Verb{
-		"AI_ACTIVE": {"take", "take", "offer", "pass", "release", "hold", "close"}, "ROUTING": {"take", "hold"}, "CLOSED": {"take", "hold"},
-		"HUMAN_ACTIVE": {"handback", "handback", "pass", "offer", "take", "release", "close", "hold"}, "OFFERED": {"accept", "accept", "decline", "take", "offer", "pass"},
-		"HUMAN_QUEUED": {"take", "handback", "offer"}, "SUSPENDED": {"resume", "resume", "take"},
+		"AI_ACTIVE": {"take", "offer", "offer", "offer", "pass", "release", "hold", "close"}, "ROUTING": {"take", "hold"}, "CLOSED": {"take", "hold"},
+		"HUMAN_ACTIVE": {"handback", "handback", "handback", "pass", "offer", "release", "close", "hold"}, "OFFERED": {"accept", "accept", "accept", "decline", "offer", "pass"},
+		"HUMAN_QUEUED": {"take", "handback", "handback", "offer"}, "SUSPENDED": {"resume"},
 	}[now.State]
-	if len(verbs) == 0 || p.rng.IntN(5) == 0 {
+	if len(verbs) == 0 || p.rng.IntN(8) == 0 {
 		verbs = []conversation.Verb{"take", "pass", "offer", "accept", "decline", "handback", "release", "hold", "resume", "close"}
 	}
 	verb := verbs[p.rng.IntN(len(verbs))]
@@ -167,7 +168,7 @@ func (p *player) choose(id string) request {
 		if q.trusted() {
 			q.To = human
 		}
-		if p.rng.IntN(2) == 0 {
+		if p.rng.IntN(3) == 0 {
 			q.Epoch = conversation.AnyEpoch
 		}
 	case conversation.VerbPass:

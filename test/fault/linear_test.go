@@ -75,13 +75,17 @@ func record(t *testing.T, c *cluster, seed uint64, n int) (*history, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	rng := rand.New(rand.NewPCG(seed, uint64(n)))
+	rng, moods := rand.New(rand.NewPCG(seed, uint64(n))), rand.New(rand.NewPCG(seed, uint64(n)<<8))
 	for _, a := range actors {
 		c.as(a) // tokens are made here: a client's goroutine may not fail the test
 	}
 	service := &routers{c: c, turns: map[string]asked{}, from: len(c.flow.requests(0))}
 	fromAsked, fromReceipt := service.from, len(c.phone.receipts(0))
 	ids := c.answered(ctx, t, n, 3)
+	c.flow.behave(func(flowRequest) manner { // slow enough to be asked about
+		return manner{Think: time.Duration(moods.Int64N(int64(150 * time.Millisecond))), Parts: 2, Typing: 20 * time.Millisecond, Way: inResponse}
+	})
+	defer c.flow.behave(func(flowRequest) manner { return manner{Parts: 1, Way: inResponse} })
 	writing, done := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	for i := range ids {
@@ -95,7 +99,7 @@ func record(t *testing.T, c *cluster, seed uint64, n int) (*history, string) {
 		conversation.Pause(ctx, 100*time.Millisecond)
 		fault.do(ctx, c, rng)
 	})
-	h := load{service: service, ids: ids, clients: 8, ops: 16, pause: 60 * time.Millisecond, seed: seed + uint64(n)}.run(ctx)
+	h := load{service: service, ids: ids, clients: 8, ops: 20, pause: 50 * time.Millisecond, seed: seed + uint64(n)}.run(ctx)
 	done()
 	others.Wait()
 	service.sends(h, fromAsked, fromReceipt)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +31,7 @@ type phone struct {
 	chats    map[string][]receipt // the same, by customer
 	inFlight map[string]int       // texts whose request is being served
 	tries    int
+	hurried  bool          // too many requests
 	more     chan struct{} // closed at the next receipt
 }
 
@@ -77,6 +79,13 @@ func (p *phone) behave(mood func() treatment) {
 	p.mood = mood
 }
 
+// busy is when some requests are refused for now and the others take their time.
+func (p *phone) busy(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hurried = on
+}
+
 func (p *phone) sendText(w http.ResponseWriter, r *http.Request) {
 	var q struct{ Number, Text string }
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Number == "" || q.Text == "" {
@@ -87,6 +96,12 @@ func (p *phone) sendText(w http.ResponseWriter, r *http.Request) {
 	p.tries++
 	s := receipt{Text: q.Text, JID: q.Number + "@s.whatsapp.net", ID: fmt.Sprintf("OUT%d", p.tries)}
 	how := p.mood()
+	switch {
+	case p.hurried && rand.IntN(2) == 0:
+		how = treatment{Status: http.StatusTooManyRequests, Lose: true}
+	case p.hurried:
+		how.Delay += time.Duration(rand.Int64N(int64(300 * time.Millisecond)))
+	}
 	p.inFlight[s.Text]++
 	p.mu.Unlock()
 	defer p.served(s.Text)

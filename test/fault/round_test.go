@@ -112,14 +112,14 @@ func (r *round) play(ctx context.Context) ([]problem, error) {
 	defer cancel()
 	r.c.flow.behave(r.flow.draw)
 	r.c.phone.behave(r.phone.draw)
-	shiftOf, over := context.WithTimeout(ctx, shift)
+	shiftOf, over := context.WithTimeout(ctx, r.length())
 	defer over()
 	finishing, finish := context.WithTimeout(ctx, patience)
 	defer finish()
 	var working, faults sync.WaitGroup
 	for i, u := range r.customers {
 		working.Go(func() {
-			u.write(shiftOf, finishing, fmt.Sprintf("r%d-%d-", r.serial, i), messagesEach, 2*shift/messagesEach)
+			u.write(shiftOf, finishing, fmt.Sprintf("r%d-%d-", r.serial, i), messagesEach, 2*r.length()/messagesEach)
 		})
 	}
 	for _, a := range r.people {
@@ -139,6 +139,14 @@ func (r *round) play(ctx context.Context) ([]problem, error) {
 	r.c.phone.behave(func() treatment { return treatment{} })
 	working.Wait()
 	return r.judge(ctx)
+}
+
+// length is how long people work. A database that recovers takes most of a shift.
+func (r *round) length() time.Duration {
+	if slices.ContainsFunc(r.plan, func(f fault) bool { return f.name == crashName }) {
+		return 2 * shift
+	}
+	return shift
 }
 
 func (r *round) strike(ctx context.Context, f fault, rng *rand.Rand) {
