@@ -402,10 +402,17 @@ func TestAnAmbiguousPartIsSettledByAHuman(t *testing.T) {
 	require.NotNil(t, c.Turn)
 	require.NotNil(t, c.Turn.Ambiguous)
 	require.True(t, c.Turn.Ambiguous.Finished)
-	do(t, op, conversation.VerbHandback, c, api.VerbRequest{})
+	// Handed back as it is, the AI would be silent: it comes back to the queue until somebody has looked.
+	c = do(t, op, conversation.VerbHandback, c, api.VerbRequest{})
+	b.eventually("the conversation waits for a human again", func() bool {
+		c, err = op.Get(t.Context(), c.ID)
+		require.NoError(t, err)
+		return c.State == "HUMAN_QUEUED"
+	})
 	require.Equal(t, 1, b.count("select count(*) from turn"), "the AI is silent as long as the part's fate is unknown")
 	_, err = op.Settle(t.Context(), c.ID, c.Turn.No, api.SettleRequest{Part: 1, Sent: false})
 	require.NoError(t, err)
+	do(t, op, conversation.VerbHandback, c, api.VerbRequest{})
 	b.settled()
 	require.Equal(t, []string{"eco: oi"}, b.evo.words(), "asked again, and sent once")
 	_, err = op.Settle(t.Context(), c.ID, 1, api.SettleRequest{Part: 1, Sent: true})
