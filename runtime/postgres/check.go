@@ -60,7 +60,17 @@ func (k *Checker) Close() { _ = k.conn.Close(context.Background()) }
 
 // Check asserts all invariants on one snapshot, with one statement for each and a walk over the audit. Errors: ErrSchema,
 // which says what to do, or that something could not be read, which says nothing about the invariants.
-func (k *Checker) Check(ctx context.Context, o CheckOptions) (invariant.Report, error) {
+func (k *Checker) Check(ctx context.Context, o CheckOptions) (report invariant.Report, err error) {
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, k.conn, snapshot, func(tx pgx.Tx) error {
+		report, err = checkIn(ctx, tx, o)
+		return err
+	})
+	return report, err
+}
+
+// checkIn asserts all invariants in a transaction.
+func checkIn(ctx context.Context, tx pgx.Tx, o CheckOptions) (invariant.Report, error) {
 	if o.Limit == 0 {
 		o.Limit = checkLimit
 	}
@@ -69,24 +79,19 @@ func (k *Checker) Check(ctx context.Context, o CheckOptions) (invariant.Report, 
 		o.Grace = &grace
 	}
 	start := time.Now()
-	var report invariant.Report
-	err := pgx.BeginTxFunc(ctx, k.conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		c := &check{tx: tx, o: o}
-		if err := c.prepare(ctx); err != nil {
-			return err
+	c := &check{tx: tx, o: o}
+	if err := c.prepare(ctx); err != nil {
+		return invariant.Report{}, err
+	}
+	for _, i := range invariant.All() {
+		f, err := c.assert(ctx, i)
+		if err != nil {
+			return invariant.Report{}, fmt.Errorf("check %s: %w", i.ID, err)
 		}
-		for _, i := range invariant.All() {
-			f, err := c.assert(ctx, i)
-			if err != nil {
-				return fmt.Errorf("check %s: %w", i.ID, err)
-			}
-			c.report.Findings = append(c.report.Findings, f)
-		}
-		report = c.report
-		return nil
-	})
-	report.Took = time.Since(start)
-	return report, err
+		c.report.Findings = append(c.report.Findings, f)
+	}
+	c.report.Took = time.Since(start)
+	return c.report, nil
 }
 
 // check is one run of a Checker.

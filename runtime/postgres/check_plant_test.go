@@ -3,8 +3,6 @@ package postgres_test
 import (
 	"fmt"
 
-	"github.com/stretchr/testify/require"
-
 	"plantao/runtime/audit"
 	"plantao/runtime/conversation"
 	"plantao/runtime/invariant"
@@ -164,9 +162,7 @@ var plants = []plant{
 		spoil: sql("update conversation set offer_until = now() - interval '1 hour' where id = $1", func(b busy) conversation.ID { return b.offered })},
 
 	{name: "more than the agent's capacity", want: invariant.Cap, spoil: func(w *world, _ busy) {
-		one := 1
-		require.NoError(w.t, w.store.PutAgent(w.t.Context(), conversation.Agent{Tenant: "default", Owner: conversation.Owner{Kind: "ai", ID: "f"}, Capacity: &one}))
-		w.exec("update conversation set owner_since = clock_timestamp() where owner_kind = 'ai'")
+		w.exec("insert into agent (tenant, kind, id, capacity, capacity_since) values ('default', 'ai', 'f', 1, now() - interval '1 hour')")
 	}},
 	{name: "given to the queue", want: invariant.Cap,
 		spoil: sql("update conversation set given = true where id = $1", func(b busy) conversation.ID { return b.failed })},
@@ -187,7 +183,8 @@ var plants = []plant{
 	}},
 
 	{name: "an echo that is answered", want: invariant.Echo, spoil: func(w *world, b busy) {
-		w.say("1@lid", fmt.Sprintf("OUT-%s-1-1", b.answered))
+		w.exec("update inbox set state = 'pending', reason = '', seq = 3 where wa_id = $1", fmt.Sprintf("OUT-%s-2-1", b.answered))
+		w.exec("update conversation set last_seq = 3, debounce_until = now(), debounce_cap = now() where id = $1", b.answered)
 	}},
 
 	{name: "a key used twice", want: invariant.Idem, spoil: func(w *world, b busy) {
