@@ -84,8 +84,7 @@ func TestFaultFindsWhatIsBroken(t *testing.T) {
 					return
 				}
 			}
-			_ = os.WriteFile("/tmp/log/routers.log", []byte(c.logs(4<<20)), 0o644)
-			t.Fatal("15 rounds found nothing wrong")
+			t.Fatal("40 rounds found nothing wrong")
 		})
 	}
 }
@@ -98,11 +97,10 @@ func (b brokenRouter) found(t *testing.T, c *cluster, n int) bool {
 	}
 	extra := slices.DeleteFunc(deck(), func(f fault) bool { return f.name != b.fault })
 	r := newRound(c, 1, n, n, extra)
-	if os.Getenv("ALONE") != "" {
-		r.plan = extra
+	if b.fault != "" {
+		r.plan = extra // alone, so that it is not drowned in others
 	}
 	problems, err := r.play(t.Context())
-	r.tell(t, 0)
 	require.NoError(t, err)
 	return slices.ContainsFunc(problems, func(p problem) bool { return p.Kind == b.kind })
 }

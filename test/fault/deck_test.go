@@ -195,7 +195,7 @@ func hearLate(ctx context.Context, c *cluster, rng *rand.Rand) bool {
 				return seen // another fault has it already
 			}
 		}
-		conversation.Pause(ctx, lateness+time.Duration(rng.Int64N(int64(lateness))))
+		conversation.Pause(ctx, lateness/4+time.Duration(rng.Int64N(int64(lateness/4))))
 		for _, l := range c.toPG {
 			seen = l.overtake() || seen
 		}

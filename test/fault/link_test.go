@@ -23,7 +23,7 @@ type link struct {
 }
 
 // lateness is how long words take on a late way, more or less.
-const lateness = 350 * time.Millisecond
+const lateness = 900 * time.Millisecond
 
 // newLink opens the ways to a store's address.
 func newLink(t testing.TB, name, store string) *link {

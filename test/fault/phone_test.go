@@ -96,10 +96,10 @@ func (p *phone) sendText(w http.ResponseWriter, r *http.Request) {
 	p.tries++
 	s := receipt{Text: q.Text, JID: q.Number + "@s.whatsapp.net", ID: fmt.Sprintf("OUT%d", p.tries)}
 	how := p.mood()
-	switch {
-	case p.hurried && rand.IntN(2) == 0:
-		how = treatment{Status: http.StatusTooManyRequests, Lose: true}
-	case p.hurried:
+	if p.hurried {
+		if rand.IntN(2) == 0 {
+			how = treatment{Status: http.StatusTooManyRequests, Lose: true}
+		}
 		how.Delay += time.Duration(rand.Int64N(int64(300 * time.Millisecond)))
 	}
 	p.inFlight[s.Text]++
