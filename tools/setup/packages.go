@@ -21,6 +21,8 @@ var (
 		// Tests start their own servers on free ports; the programs are in no PATH folder on Debian.
 		{Name: "postgresql", Programs: []string{"/usr/lib/postgresql/*/bin/initdb", "initdb"}},
 		{Name: "redis-server", Programs: []string{"redis-server"}},
+		// Slow clients, for bench-ingest.
+		{Name: "slowhttptest", Programs: []string{"slowhttptest"}},
 	}
 	labPackages = []neededPackage{
 		{Name: "debootstrap", Programs: []string{"debootstrap", "/usr/sbin/debootstrap"}},

@@ -13,11 +13,11 @@
 // Imitated: the environment (what is dangerous unset is refused, all problems at once), the database and Redis it names,
 // db:chatwoot_prepare and its seed, the onboarding page while the Redis key exists, AccountBuilder with its validations,
 // Rack::Attack's limits, access tokens and devise sessions, roles, agent bots' narrow rights, API inboxes, contacts,
-// conversations with display ids, messages with their limits and the finder's cursor rules, webhooks, and Sidekiq: events
+// conversations with display ids, messages with their limits and the finder's cursor rules, attachments served at addresses built from FRONTEND_URL, webhooks, and Sidekiq: events
 // and deliveries are jobs in Redis that only the worker runs, with upstream's signature, time limit, retries, refusal of
 // private addresses and what a failure does to the message or conversation.
 //
-// Not imitated: every other channel type, teams, attachments (501), filters, reports, the websocket (/cable answers 404;
+// Not imitated: every other channel type, teams, attachments but as files, filters, reports, the websocket (/cable answers 404;
 // updates are published to Redis all the same), the platform and the public client API, mail, the super admin's pages
 // behind their sign-in, Captain, other Ruby than the statements of bootstrap.rb.
 package main

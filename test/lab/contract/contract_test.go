@@ -166,7 +166,8 @@ func TestRouterIsOneSmallProgram(t *testing.T) {
 	eng := enginetest.MustOpen(t)
 	held, err := eng.Find(t.Context(), image)
 	require.NoError(t, err)
-	require.LessOrEqual(t, held.Size, int64(20_000_000))
+	// A distribution below it would be more than this; `make bench-infra` measures the size.
+	require.LessOrEqual(t, held.Size, int64(50_000_000))
 
 	c := enginetest.NewDocker(t).Start(enginetest.Run{Image: image, Cmd: []string{"version"}})
 	require.Zero(t, c.Wait(), "log:\n%s", c.Logs())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -82,7 +83,7 @@ func (d *Docker) Volume() string {
 func (d *Docker) Files(image string, uid, gid int, files map[string]string) string {
 	d.t.Helper()
 	name := d.Volume()
-	c := d.create(container.Config{Image: image}, container.HostConfig{Binds: []string{name + ":/files"}})
+	c := d.create(container.Config{Image: image}, container.HostConfig{Binds: []string{name + ":/files"}}, nil)
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
 	for path, text := range files {
@@ -111,6 +112,32 @@ type Run struct {
 	CapAdd []string
 	// Writable leaves the root file system writable.
 	Writable bool
+	// MemoryMB is the limit; zero: 512.
+	MemoryMB int64
+	// Network is the network it is in, under the name Alias; nil: Docker's own.
+	Network *Network
+	Alias   string
+}
+
+// Network is a network of one test.
+type Network struct {
+	name string
+	// Gateway is this machine's address in it: what listens there is reached from its containers.
+	Gateway string
+}
+
+// Network makes one.
+func (d *Docker) Network() *Network {
+	d.t.Helper()
+	n := &Network{name: name()}
+	made, err := d.api.NetworkCreate(d.t.Context(), n.name, network.CreateOptions{Labels: map[string]string{label: ""}})
+	require.NoError(d.t, err)
+	d.clean("network", func(ctx context.Context) error { return d.api.NetworkRemove(ctx, made.ID) })
+	info, err := d.api.NetworkInspect(d.t.Context(), made.ID, network.InspectOptions{})
+	require.NoError(d.t, err)
+	require.NotEmpty(d.t, info.IPAM.Config)
+	n.Gateway = info.IPAM.Config[0].Gateway
+	return n
 }
 
 // Container is a started container.
@@ -122,27 +149,45 @@ type Container struct {
 // Start starts a container with a read-only root, no capabilities and no way to gain any.
 func (d *Docker) Start(r Run) *Container {
 	d.t.Helper()
+	memory := r.MemoryMB
+	if memory == 0 {
+		memory = 512
+	}
+	var networks *network.NetworkingConfig
+	if r.Network != nil {
+		networks = &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{r.Network.name: {Aliases: []string{r.Alias}}}}
+	}
 	c := d.create(
 		container.Config{Image: r.Image, User: r.User, Cmd: r.Cmd, Env: r.Env},
 		container.HostConfig{
 			Binds: r.Binds, Tmpfs: r.Tmpfs, ReadonlyRootfs: !r.Writable,
 			CapDrop: []string{"ALL"}, CapAdd: r.CapAdd, SecurityOpt: []string{"no-new-privileges"},
-			Resources: container.Resources{Memory: 512 << 20},
+			Resources: container.Resources{Memory: memory << 20},
 		},
+		networks,
 	)
 	require.NoError(d.t, d.api.ContainerStart(d.t.Context(), c.id, container.StartOptions{}))
 	return c
 }
 
-func (d *Docker) create(config container.Config, host container.HostConfig) *Container {
+func (d *Docker) create(config container.Config, host container.HostConfig, networks *network.NetworkingConfig) *Container {
 	d.t.Helper()
 	config.Labels = map[string]string{label: ""}
-	created, err := d.api.ContainerCreate(d.t.Context(), &config, &host, nil, nil, name())
+	created, err := d.api.ContainerCreate(d.t.Context(), &config, &host, networks, nil, name())
 	require.NoError(d.t, err)
 	d.clean("container", func(ctx context.Context) error {
 		return d.api.ContainerRemove(ctx, created.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	})
 	return &Container{d: d, id: created.ID}
+}
+
+// IP is the container's address in a network.
+func (c *Container) IP(n *Network) string {
+	c.d.t.Helper()
+	info, err := c.d.api.ContainerInspect(c.d.t.Context(), c.id)
+	require.NoError(c.d.t, err)
+	require.Contains(c.d.t, info.NetworkSettings.Networks, n.name)
+	return info.NetworkSettings.Networks[n.name].IPAddress
 }
 
 // Exec runs a command in the container and returns its exit status and output.
@@ -212,7 +257,8 @@ func (c *Container) Wait() int {
 // Logs is what the container printed so far.
 func (c *Container) Logs() string {
 	c.d.t.Helper()
-	stream, err := c.d.api.ContainerLogs(c.d.t.Context(), c.id, container.LogsOptions{ShowStdout: true, ShowStderr: true})
+	// Also when the test is over: clean-ups show what a failed one's containers said.
+	stream, err := c.d.api.ContainerLogs(context.WithoutCancel(c.d.t.Context()), c.id, container.LogsOptions{ShowStdout: true, ShowStderr: true})
 	require.NoError(c.d.t, err)
 	defer stream.Close()
 	var out bytes.Buffer

@@ -22,7 +22,10 @@
 //
 // A WHATSAPP-BAILEYS instance reaches state connecting and stays there with its QR code. Only the control port can pair it; then
 // sendText follows upstream's WhatsApp path: number to jid (Brazil's ninth digit, Mexico's and Argentina's extra digit), the check
-// that the number exists, status PENDING, then messages.update with SERVER_ACK and DELIVERY_ACK.
+// that the number exists, status PENDING, then messages.update with SERVER_ACK and DELIVERY_ACK. Attachments go out the same way,
+// messages and attachments come in by the control port (in the order of upstream's WhatsApp path: stored, then told), and
+// getBase64FromMediaMessage gives what WhatsApp keeps of either. A phone that is not connected gets its messages when it is, with the time
+// they were written.
 //
 // # What is stricter or different, on purpose
 //

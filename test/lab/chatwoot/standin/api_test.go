@@ -3,6 +3,7 @@ package standin
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -528,9 +529,73 @@ func TestMultipartAndForms(t *testing.T) {
 	}
 	assert.Equal(t, 200, post("application/x-www-form-urlencoded", "content=oi&content_attributes[in_reply_to]=1"))
 	assert.Equal(t, 200, post("multipart/form-data; boundary=b", part("content", "\r\n\r\noi")+part("content_attributes", "\r\n\r\n{\"in_reply_to\":1}")+"--b--\r\n"))
-	assert.Equal(t, 501, post("multipart/form-data; boundary=b", part("attachments[]", "; filename=\"a.txt\"\r\n\r\nx")+"--b--\r\n"))
+	assert.Equal(t, 501, post("application/json", `{"attachments":["a signed id of a direct upload"]}`))
 	assert.Equal(t, 400, post("multipart/form-data; boundary=b", "nonsense"))
 	got := l.must("GET", conv+"/messages", nil)["payload"].([]any)
 	require.Len(t, got, 2)
 	assert.Contains(t, got[1].(object)["content_attributes"], "in_reply_to")
+}
+
+func TestAttachments(t *testing.T) {
+	l := ready(t, nil)
+	_, conv := l.customer("")
+	file := "--b\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a ç.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n"
+	post := func(body string) int {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", l.url+"/api/v1/accounts/1"+conv+"/messages", strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		req.Header.Set("api_access_token", l.tok)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	require.Equal(t, 200, post(file+"--b--\r\n"))
+	assert.Equal(t, 422, post(strings.Repeat(file, 16)+"--b--\r\n"), "fifteen at most")
+	got := l.must("GET", conv+"/messages", nil)["payload"].([]any)[0].(object)
+	at := got["attachments"].([]any)[0].(object)
+	assert.Equal(t, "image", at["file_type"])
+	assert.Equal(t, "png", at["extension"])
+	assert.EqualValues(t, 3, at["file_size"])
+	front := l.get("FRONTEND_URL")
+	fetch := func(address string) *http.Response {
+		require.True(t, strings.HasPrefix(address, front+"/"), address)
+		req, err := http.NewRequestWithContext(t.Context(), "GET", l.url+strings.TrimPrefix(address, front), nil)
+		require.NoError(t, err)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp
+	}
+	first := fetch(at["data_url"].(string))
+	require.Equal(t, 302, first.StatusCode)
+	second := fetch(first.Header.Get("Location"))
+	require.Equal(t, "image/png", second.Header.Get("Content-Type"))
+	raw, err := io.ReadAll(second.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "PNG", string(raw))
+
+	gone := l.must("DELETE", fmt.Sprintf("%s/messages/%v", conv, got["id"]), nil)
+	assert.NotContains(t, gone, "attachments")
+	assert.Equal(t, 404, fetch(first.Header.Get("Location")).StatusCode)
+}
+
+func TestListedConversations(t *testing.T) {
+	l := ready(t, nil)
+	in, first := l.customer("")
+	l.must("POST", "/conversations", object{"source_id": "5511987654321", "inbox_id": in["id"]})
+	ids := func(query string) (list []string) {
+		t.Helper()
+		data := l.must("GET", "/conversations?status=all"+query, nil)["data"].(object)
+		for _, c := range data["payload"].([]any) {
+			list = append(list, fmt.Sprintf("/conversations/%v", c.(object)["id"]))
+		}
+		return list
+	}
+	l.must("POST", first+"/messages", object{"content": "oi"})
+	assert.Equal(t, first, ids("")[0], "newest activity first")
+	assert.Equal(t, first, ids("&sort_by=last_activity_at_asc")[1])
+	assert.Equal(t, first, ids("&sort_by=whatever")[0])
+	assert.Empty(t, ids("&page=2"))
+	assert.Len(t, ids("&page=2&updated_within=60"), 2, "with updated_within there are no pages")
 }

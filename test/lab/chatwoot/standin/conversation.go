@@ -14,6 +14,12 @@ import (
 
 const conversationsPerPage = 25
 
+// conversationOrders are those of upstream's SORT_OPTIONS that need nothing this stand-in lacks; any other sort_by is the first.
+var conversationOrders = map[string]string{
+	"last_activity_at_desc": "last_activity_at DESC, id DESC", "last_activity_at_asc": "last_activity_at, id",
+	"created_at_desc": "created_at DESC, id DESC", "created_at_asc": "created_at, id",
+}
+
 func (c conversation) priorityName() any {
 	if c.Priority == nil {
 		return nil
@@ -153,8 +159,15 @@ func listConversations(ctx context.Context, c *call) (any, error) {
 	case "assigned":
 		where += ` AND assignee_id IS NOT NULL`
 	}
-	found, err := collect[conversation](ctx, c.app.db, fmt.Sprintf(`SELECT * FROM conversations WHERE %s ORDER BY last_activity_at DESC, id DESC LIMIT %d OFFSET %d`,
-		where, conversationsPerPage, (c.limit("page", 1)-1)*conversationsPerPage), args...)
+	order, known := conversationOrders[c.text("sort_by")]
+	if !known {
+		order = conversationOrders["last_activity_at_desc"]
+	}
+	sql := fmt.Sprintf(`SELECT * FROM conversations WHERE %s ORDER BY %s`, where, order)
+	if c.number("updated_within") <= 0 { // with it there are no pages
+		sql += fmt.Sprintf(` LIMIT %d OFFSET %d`, conversationsPerPage, (c.limit("page", 1)-1)*conversationsPerPage)
+	}
+	found, err := collect[conversation](ctx, c.app.db, sql, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -261,12 +261,20 @@ func (a *App) messageWebhookData(ctx context.Context, m message, c conversation)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{
+	files, err := a.attachments(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{
 		"id": m.ID, "content": m.Content, "content_type": m.ContentType, "content_attributes": m.ContentAttributes,
 		"additional_attributes": m.AdditionalAttributes, "message_type": messageTypes[m.MessageType], "private": m.Private,
 		"created_at": isoTime(m.CreatedAt), "source_id": m.SourceID, "account": conv["account"],
 		"inbox": map[string]any{"id": in.ID, "name": in.Name}, "sender": sender, "conversation": conv,
-	}, nil
+	}
+	if files != nil {
+		out["attachments"] = files
+	}
+	return out, nil
 }
 
 func unix(t *time.Time) int64 {

@@ -147,6 +147,7 @@ func (a *App) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/profile", a.profile)
 	mux.HandleFunc("POST /api/v1/accounts", a.signUp)
 	a.pages(mux)
+	a.files(mux)
 	for _, r := range routes() {
 		method, path := splitPattern(r.pattern)
 		mux.HandleFunc(method+" /api/v1/accounts/{account}"+path, func(w http.ResponseWriter, req *http.Request) { a.serve(w, req, r) })

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -32,6 +31,13 @@ func (a *App) messageJSON(ctx context.Context, m message, conv conversation) (ma
 	}
 	if sender != nil {
 		out["sender"] = sender
+	}
+	files, err := a.attachments(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if files != nil {
+		out["attachments"] = files
 	}
 	return out, nil
 }
@@ -202,9 +208,6 @@ func (c *call) messageFrom(p params, conv conversation) (message, error) {
 		text = strings.ReplaceAll(text, "\x00", "")
 		m.Content = &text
 	}
-	if p["attachments"] != nil {
-		return m, &apiError{http.StatusNotImplemented, map[string]any{"error": "this stand-in keeps no attachments"}}
-	}
 	m.ContentAttributes = contentAttributes(p)
 	if m.MessageType == typeIncoming {
 		m.SenderType, m.SenderID = ptr("Contact"), &conv.ContactID
@@ -251,6 +254,10 @@ func (c *call) insertMessage(ctx context.Context, tx querier, conversationID int
 	if err != nil {
 		return m, nil, err
 	}
+	files, err := p.uploads()
+	if err != nil {
+		return m, nil, err
+	}
 	var recent int
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM messages WHERE conversation_id = $1 AND created_at >= now() - interval '1 minute'`, conversationID).Scan(&recent); err != nil {
 		return m, nil, fmt.Errorf("count messages: %w", err)
@@ -259,6 +266,9 @@ func (c *call) insertMessage(ctx context.Context, tx querier, conversationID int
 		return m, nil, invalid("base", "Too many messages")
 	}
 	if err := storeMessage(ctx, tx, &m); err != nil {
+		return m, nil, err
+	}
+	if err := storeAttachments(ctx, tx, m, files); err != nil {
 		return m, nil, err
 	}
 	if m.MessageType == typeIncoming {
@@ -334,6 +344,10 @@ func (a *App) createActivity(ctx context.Context, n activity) error {
 		Content: &n.Content, ContentAttributes: attributes{}, AdditionalAttributes: attributes{}}
 	if err := storeMessage(ctx, a.db, &m); err != nil {
 		return err
+	}
+	// Every message is activity, also this one: set_conversation_activity.
+	if _, err := a.db.Exec(ctx, `UPDATE conversations SET last_activity_at = $2, updated_at = now() WHERE id = $1`, conv.ID, m.CreatedAt); err != nil {
+		return fmt.Errorf("note activity: %w", err)
 	}
 	a.emit(ctx, event{Name: "message_created", MessageID: m.ID})
 	return nil
@@ -420,6 +434,9 @@ func deleteMessage(ctx context.Context, c *call) (any, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if _, err := c.app.db.Exec(ctx, `DELETE FROM attachments WHERE message_id = $1`, m.ID); err != nil {
+		return nil, fmt.Errorf("delete attachments: %w", err)
 	}
 	if m, err = findMessage(ctx, c.app.db, m.ID); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -44,14 +45,33 @@ func readParams(w http.ResponseWriter, r *http.Request) (params, error) {
 			return nil, errBadBody
 		}
 		p.addValues(r.MultipartForm.Value)
-		if files := len(r.MultipartForm.File["attachments[]"]) + len(r.MultipartForm.File["attachments"]); files > 0 {
-			p["attachments"] = files
+		if err := p.addFiles(r.MultipartForm.File["attachments[]"]); err != nil {
+			return nil, err
 		}
 		if err := r.MultipartForm.RemoveAll(); err != nil {
 			return nil, fmt.Errorf("remove upload: %w", err)
 		}
 	}
 	return p, nil
+}
+
+func (p params) addFiles(heads []*multipart.FileHeader) error {
+	var files []upload
+	for _, h := range heads {
+		f, err := h.Open()
+		if err != nil {
+			return fmt.Errorf("open upload: %w", err)
+		}
+		content, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("read upload: %w", err)
+		}
+		files = append(files, upload{name: h.Filename, contentType: h.Header.Get("Content-Type"), content: content})
+	}
+	if files != nil {
+		p["attachments"] = files
+	}
+	return nil
 }
 
 func (p params) addJSON(body io.Reader) error {

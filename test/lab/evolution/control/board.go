@@ -79,6 +79,10 @@ type Board struct {
 	drops   []drop
 	tries   []Try
 	last    map[string]webhook.Delivery // by event; "" is the last of all
+
+	shown    shown
+	contents []content
+	offline  []Incoming // kept by WhatsApp for phones that are not connected
 }
 
 // NextFault takes the fault that binds a send to number, if any.

@@ -14,6 +14,10 @@ import (
 type Host interface {
 	// Pair connects a WHATSAPP-BAILEYS instance as if number had scanned its QR code.
 	Pair(ctx context.Context, instance, number string) error
+	// Receive lets a message reach a WHATSAPP-BAILEYS instance and returns its id.
+	Receive(ctx context.Context, in Incoming) (string, error)
+	// Disconnect ends a WHATSAPP-BAILEYS instance's connection: silently, as a short drop does, or for good.
+	Disconnect(ctx context.Context, instance string, silent bool) error
 	// Emit sends any event through the instance's webhook, as if WhatsApp had caused it.
 	Emit(ctx context.Context, instance, event string, data any) error
 	// Post sends a delivery once, without retries.
@@ -37,6 +41,9 @@ const maxReplay = 10_000
 //	POST   /lab/webhooks/drop            {"event":"","count":n}: lose the next n; -1 all; 0 none
 //	POST   /lab/webhooks/replay          {"event":"","times":n}: {"statuses":[200,…]}
 //	POST   /lab/pair                     {"instance":"","number":""}
+//	POST   /lab/disconnect               {"instance":"","silent":false}: the connection ends for good, or drops and no event tells
+//	POST   /lab/receive                  Incoming: {"id":""}; a phone that is not connected gets it when it is paired
+//	GET    /lab/shown                    {"marks":[Mark],"presences":[Presence]}: what contacts were shown beside messages
 //	POST   /lab/absent                   {"numbers":[]}: the numbers that are not on WhatsApp
 //	POST   /lab/emit                     {"instance":"","event":"messages.update","data":{}}
 func Handler(b *Board, host Host) http.Handler {
@@ -89,6 +96,28 @@ func Handler(b *Board, host Host) http.Handler {
 			err = host.Pair(r.Context(), in.Instance, in.Number)
 		}
 		return done, err
+	})
+	handle("POST /lab/disconnect", func(r *http.Request) (any, error) {
+		in, err := read[struct {
+			Instance string `json:"instance"`
+			Silent   bool   `json:"silent"`
+		}](r)
+		if err == nil {
+			err = host.Disconnect(r.Context(), in.Instance, in.Silent)
+		}
+		return done, err
+	})
+	handle("POST /lab/receive", func(r *http.Request) (any, error) {
+		in, err := read[Incoming](r)
+		if err != nil {
+			return nil, err
+		}
+		id, err := host.Receive(r.Context(), in)
+		return map[string]string{"id": id}, err
+	})
+	handle("GET /lab/shown", func(*http.Request) (any, error) {
+		marks, presences := b.Shown()
+		return map[string]any{"marks": marks, "presences": presences}, nil
 	})
 	handle("POST /lab/absent", func(r *http.Request) (any, error) {
 		in, err := read[struct {

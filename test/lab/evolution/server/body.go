@@ -91,6 +91,9 @@ var (
 			schema.Property{Name: "message", Schema: schema.Schema{Type: "object"}})},
 		schema.Property{Name: "limit", Schema: schema.Schema{Type: "integer"}})
 
+	// Upstream checks nothing here.
+	base64Schema = object(nil)
+
 	webhookSchema = object([]string{"webhook"}, schema.Property{Name: "webhook", Schema: schema.Schema{
 		Type: "object", Required: []string{"enabled", "url"}, NotEmpty: []string{"enabled", "url"},
 		Properties: []schema.Property{

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"plantao/test/lab/evolution/control"
 	"plantao/test/lab/evolution/jid"
 	"plantao/test/lab/evolution/store"
 )
@@ -71,10 +72,17 @@ func flat(do action) action {
 	}
 }
 
-// markAsRead forgets groups and phone numbers' messages alike once WhatsApp has them; @lid entries never reach it.
+// markAsRead tells WhatsApp of groups' and phone numbers' messages; @lid entries never reach it.
 func (s *Server) markAsRead(_ context.Context, c *call) (any, error) {
 	if err := c.instance.mustBeOnWhatsApp(); err != nil {
 		return nil, err
+	}
+	marks, err := marked(c.instance, c.body)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range marks {
+		s.Board.RecordMark(m)
 	}
 	return map[string]any{"message": "Read messages", "read": "success"}, nil
 }
@@ -100,6 +108,9 @@ func (s *Server) sendPresence(ctx context.Context, c *call) (any, error) {
 		// Upstream throws the refusal inside its own try and prints the object.
 		return nil, badRequest("[object Object]")
 	}
+	s.Board.RecordPresence(control.Presence{
+		Instance: c.instance.name, Number: in.Number, Presence: in.Presence, DelayMS: milliseconds(in.Delay).Milliseconds(),
+	})
 	s.pause(ctx, milliseconds(in.Delay))
 	return map[string]any{"presence": in.Presence}, nil
 }

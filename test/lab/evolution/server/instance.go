@@ -158,6 +158,14 @@ func (s *Server) open(ctx context.Context, i *instance, ownerJID string) error {
 	if err := s.Store.SetConnection(ctx, i.id, stateOpen, &ownerJID); err != nil {
 		return err
 	}
+	defer func() {
+		// What WhatsApp kept comes once the phone is back, with the time it was written.
+		for _, in := range s.Board.Held(i.name) {
+			if err := s.incoming(ctx, i, in); err != nil {
+				s.Log.ErrorContext(ctx, "deliver what WhatsApp kept", "instance", i.name, "err", err)
+			}
+		}
+	}()
 	s.emit(ctx, i, "connection.update", map[string]any{
 		"instance": i.name, "wuid": ownerJID, "profileName": nil, "profilePictureUrl": nil, "state": stateOpen, "statusReason": http.StatusOK,
 	})

@@ -46,6 +46,8 @@ func (s *Server) sendMedia(ctx context.Context, c *call) (any, error) {
 		MediaType string `json:"mediatype"`
 		Media     string `json:"media"`
 		FileName  string `json:"fileName"`
+		Mimetype  string `json:"mimetype"`
+		Caption   string `json:"caption"`
 	}](c.body)
 	if err != nil {
 		return nil, err
@@ -56,7 +58,9 @@ func (s *Server) sendMedia(ctx context.Context, c *call) (any, error) {
 	case c.file == nil && !isURL(in.Media) && !isBase64(in.Media):
 		return nil, badRequest("Owned media must be a url or base64")
 	case !c.instance.isEvolution():
-		return nil, unimitated("media on WhatsApp")
+		return s.sendMediaOnWhatsApp(ctx, c.instance, in.outgoing("", nil), attached{
+			kind: in.MediaType, media: in.Media, mimetype: in.Mimetype, fileName: in.FileName, caption: in.Caption, data: c.file,
+		})
 	case in.MediaType == "document" && in.FileName == "" && (c.file != nil || !fileInURL.MatchString(in.Media)):
 		return nil, &refusal{Status: http.StatusInternalServerError, Message: []any{"TypeError: Cannot read properties of null (reading '1')"}}
 	}
@@ -79,7 +83,9 @@ func (s *Server) sendAudio(ctx context.Context, c *call) (any, error) {
 	case c.file == nil && !isURL(in.Audio) && !isBase64(in.Audio):
 		return nil, badRequest("Owned media must be a url, base64, or valid file with buffer")
 	case !c.instance.isEvolution():
-		return nil, unimitated("media on WhatsApp")
+		return s.sendMediaOnWhatsApp(ctx, c.instance, in.outgoing("", nil), attached{
+			kind: "audio", media: in.Audio, mimetype: "audio/ogg; codecs=opus", data: c.file, voice: true,
+		})
 	case c.file == nil:
 		return nil, internal("File or buffer is undefined.")
 	}

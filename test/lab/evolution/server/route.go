@@ -58,6 +58,7 @@ func (s *Server) routes() {
 		{"POST /chat/findMessages/{instance}", &findMessagesSchema, http.StatusOK, false, s.findMessages},
 		{"POST /chat/markMessageAsRead/{instance}", &readMessagesSchema, http.StatusCreated, false, s.markAsRead},
 		{"POST /chat/sendPresence/{instance}", &presenceSchema, http.StatusCreated, false, s.sendPresence},
+		{"POST /chat/getBase64FromMediaMessage/{instance}", &base64Schema, http.StatusCreated, false, s.getBase64},
 		{"POST /chat/whatsappNumbers/{instance}", &numbersSchema, http.StatusOK, false, flat(s.whatsappNumbers)},
 	} {
 		s.mux.HandleFunc(r.pattern, s.guarded(r))
@@ -84,7 +85,7 @@ func (s *Server) routes() {
 var unavailableOnEvolution = []string{
 	"POST /message/sendTemplate", "POST /message/sendPtv", "POST /message/sendStatus", "POST /message/sendSticker", "POST /message/sendLocation",
 	"POST /message/sendContact", "POST /message/sendReaction", "POST /message/sendPoll", "POST /message/sendList", "POST /chat/archiveChat",
-	"POST /chat/markChatUnread", "DELETE /chat/deleteMessageForEveryone", "POST /chat/getBase64FromMediaMessage", "POST /chat/updateMessage",
+	"POST /chat/markChatUnread", "DELETE /chat/deleteMessageForEveryone", "POST /chat/updateMessage",
 	"POST /chat/updateBlockStatus", "POST /chat/fetchBusinessProfile", "POST /chat/fetchProfile", "POST /chat/updateProfileName",
 	"POST /chat/updateProfileStatus", "POST /chat/updateProfilePicture", "DELETE /chat/removeProfilePicture", "GET /chat/fetchPrivacySettings",
 	"POST /chat/updatePrivacySettings",

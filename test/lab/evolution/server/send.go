@@ -23,6 +23,7 @@ type outgoing struct {
 	quoted      any
 	messageType string
 	content     map[string]any
+	upload      []byte // the attachment, which WhatsApp keeps
 }
 
 // sendBase are the fields all send routes share.
@@ -152,9 +153,6 @@ func (s *Server) sendOnWhatsApp(ctx context.Context, i *instance, out outgoing) 
 	if err := i.mustBeOnWhatsApp(); err != nil {
 		return nil, err
 	}
-	if out.messageType != "conversation" {
-		return nil, unimitated("media on WhatsApp")
-	}
 	found, err := s.lookUp(ctx, out.number)
 	if err != nil {
 		return nil, err
@@ -174,6 +172,9 @@ func (s *Server) sendOnWhatsApp(ctx context.Context, i *instance, out outgoing) 
 		"messageTimestamp": time.Now().Unix(),
 		"instanceId":       i.id,
 		"source":           "web",
+	}
+	if out.upload != nil {
+		s.Board.Upload(id, out.upload)
 	}
 	row, err := s.Store.SaveMessage(ctx, toRow(raw))
 	if err != nil {
