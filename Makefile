@@ -92,6 +92,7 @@ race: $(SETUP) ## The service, the CLI and the lab under the race detector
 e2e: setup build images ## The whole system on the real engine: up, messages, kills, no-op, destroy (SMOKE=1: short)
 	@go test -tags e2e -count=1 -timeout 40m ./infra/provider ./test/lab/builder ./test/lab/contract ./cmd/plantao/engine
 	@go -C tools test -tags e2e -count=1 -timeout 40m ./setup ./pulumi-language-go
+	@go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/flows
 	@go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
 
 .PHONY: fault
@@ -100,10 +101,30 @@ fault: $(SETUP) ## Routers under kill -9, pauses, lost Redis, restarted PostgreS
 	@go test -tags e2e -count=1 -timeout 10h -v ./test/fault
 	@MODEL=$(if $(SMOKE),,full) go test -count=1 -timeout 60m -v ./test/model
 
+.PHONY: fuzz
+fuzz: $(SETUP) ## Every fuzz target there is, FUZZTIME=60s each (SMOKE=1: 10s)
+	@$(SETUP) --for test
+	@grep -rl --include='*_test.go' '^func Fuzz' runtime cmd | xargs -n1 dirname | sort -u | while read -r dir; do \
+		grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | cut -c6- | while read -r name; do \
+			echo "$$dir $$name"; \
+			CI=true go test "./$$dir" -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),$(if $(SMOKE),10s,60s)) </dev/null; \
+		done; \
+	done
+
+.PHONY: bench-ingest
+bench-ingest: setup build images ## Webhooks stored a second beside bare inserts, n8n, ten million rows, slow clients; time to the flow
+	@$(SETUP) --for test
+	@go test -tags e2e -count=1 -timeout 60m -v -run TestIngest ./test/bench
+
 .PHONY: bench-lock
 bench-lock: $(SETUP) ## The lock beside other lock clients; verbs and gate beside their bare statements, young and old history
 	@$(SETUP) --for test
 	@go test -tags e2e -count=1 -timeout 40m -v -run 'TestLock|TestVerb' ./test/bench
+
+.PHONY: bench-rules
+bench-rules: $(SETUP) ## A decision over 200 rules beside bare CEL, and the reading of 1,000
+	@$(SETUP) --for test
+	@go test -tags e2e -count=1 -timeout 20m -v -run TestRules ./test/bench
 
 .PHONY: bench-infra
 bench-infra: setup build images ## Times of a no-op up and preview, size and memory of the router
@@ -125,11 +146,12 @@ fmt: $(SETUP) ## Format
 .PHONY: generate
 generate: setup build ## Write infra/sdk anew from the provider's schema, and the API's description from its types
 	@go test -count=1 -run TestOpenAPIFileIsCurrent ./runtime/server -update >/dev/null
+	@go test -count=1 -run TestSchemaFileIsCurrent ./runtime/routing/rules -update >/dev/null
 	@pulumi package get-schema ./bin/pulumi-resource-plantao | go run -C tools ./gensdk -out ../infra/sdk
 
 .PHONY: verify
 verify: generate ## Generated files and go.mod are current
-	@git diff --exit-code -- infra/sdk runtime/api/openapi.json || { echo "generated files are not current: commit what 'make generate' wrote" >&2; exit 1; }
+	@git diff --exit-code -- infra/sdk runtime/api/openapi.json runtime/routing/rules/schema.json || { echo "generated files are not current: commit what 'make generate' wrote" >&2; exit 1; }
 	@go mod tidy -diff
 	@go -C tools mod tidy -diff
 

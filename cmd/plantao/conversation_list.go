@@ -99,21 +99,31 @@ func join[T ~string](words []T) string {
 	return strings.Join(said, ", ")
 }
 
-// list reads pages up to limit; Next of the result says that there is more.
-func (r *router) list(ctx context.Context, f client.Filter, limit int) (api.Conversations, error) {
-	all := api.Conversations{Conversations: []api.Conversation{}}
+// pages reads up to limit of what the router lists a page at a time; next says that there is more.
+func pages[T any](limit int, read func(limit int, after string) (page []T, next string, err error)) (all []T, next string, err error) {
+	all = []T{}
 	for {
-		f.Limit = min(limit-len(all.Conversations), maxPage)
-		page, err := ask(ctx, r, func() (api.Conversations, error) { return r.client.List(ctx, f) })
-		if err != nil {
-			return all, r.explain("", err)
+		var page []T
+		if page, next, err = read(min(limit-len(all), maxPage), next); err != nil {
+			return nil, "", err
 		}
-		all.Conversations, all.Next = append(all.Conversations, page.Conversations...), page.Next
-		if page.Next == "" || len(all.Conversations) >= limit {
-			return all, nil
+		all = append(all, page...)
+		if next == "" || len(all) >= limit {
+			return all, next, nil
 		}
-		f.After = page.Next
 	}
+}
+
+func (r *router) list(ctx context.Context, f client.Filter, limit int) (list api.Conversations, err error) {
+	list.Conversations, list.Next, err = pages(limit, func(limit int, after string) ([]api.Conversation, string, error) {
+		f.Limit, f.After = limit, after
+		page, err := ask(ctx, r, func() (api.Conversations, error) { return r.client.List(ctx, f) })
+		return page.Conversations, page.Next, err
+	})
+	if err != nil {
+		return list, r.explain("", err)
+	}
+	return list, nil
 }
 
 func conversationRows(p *program, list []api.Conversation) [][]cell {

@@ -60,6 +60,7 @@ func (p *program) facts(c api.Conversation) [][]cell {
 	fact(c.LastOwner != string(conversation.OwnedByNone), text.FactBefore, printable(c.LastOwner))
 	fact(c.LastAI != "", text.FactHandback, "ai:"+printable(c.LastAI))
 	fact(c.Held != "", text.FactHeld, p.ownerWord(c.Held))
+	fact(c.MergedInto != "", text.FactMerged, printable(c.MergedInto))
 	if s := c.Silence; s != nil {
 		fact(true, text.FactSilence, say(text.FactSilenceIs, span(seconds(s.AfterSeconds)), at(s.Until)))
 	}
@@ -125,6 +126,9 @@ func nextMove(c api.Conversation, opts routerOptions) text.Message {
 	case conversation.Suspended:
 		return text.New(text.MoveResume, c.ID, suffix)
 	case conversation.Closed:
+		if c.MergedInto != "" {
+			return text.New(text.MoveMerged, c.MergedInto, suffix)
+		}
 		return text.New(text.MoveClosed, c.ID, suffix)
 	}
 	return text.New(text.MoveTake, c.ID, suffix)

@@ -18,7 +18,8 @@ func TestWordsForEverything(t *testing.T) {
 	for _, s := range conversation.States() {
 		require.Contains(t, conversationStates, s)
 	}
-	for _, v := range append(conversation.Verbs(), conversation.VerbQueue, conversation.VerbInbound, conversation.VerbRecover) {
+	for _, v := range append(conversation.Verbs(), conversation.VerbQueue, conversation.VerbInbound, conversation.VerbRecover,
+		conversation.VerbMerge, conversation.VerbFollow) {
 		require.Contains(t, verbWords, v)
 	}
 	p, _, _ := inMemory(t)

@@ -23,6 +23,8 @@ var conflicts = []struct {
 	{conversation.ErrAtCapacity, text.ConflictCapacity},
 	{conversation.ErrTurnClosed, text.ConflictTurn},
 	{conversation.ErrSenderAlive, text.ConflictSender},
+	{conversation.ErrMerged, text.ConflictMerged},
+	{conversation.ErrHumanOnDuty, text.ConflictHuman},
 }
 
 // explain turns an answer of the router into a sentence that says what to do. Whatever else failed stays as it is.
@@ -42,6 +44,10 @@ func (r *router) explain(id string, err error) error {
 	switch {
 	case errors.Is(err, conversation.ErrNotFound):
 		return notFound(text.ConversationMissing, id, r.opts.suffix())
+	case errors.Is(err, conversation.ErrUnknownChannel):
+		return notFound(text.ChannelMissing, id, r.opts.suffix())
+	case errors.Is(err, conversation.ErrNoRules):
+		return r.noRules(id)
 	case errors.Is(err, conversation.ErrBadToken):
 		return r.badToken()
 	case errors.Is(err, conversation.ErrScope):
@@ -64,6 +70,9 @@ func (r *router) conflict(id string, why text.Key, body api.Error) error {
 	}
 	if body.Now == nil {
 		return text.Fail(text.Conflict, said, id, r.opts.suffix())
+	}
+	if body.Now.MergedInto != "" {
+		return text.Fail(text.Conflict, said, printable(body.Now.MergedInto), r.opts.suffix())
 	}
 	now := text.New(text.ConflictNow, r.program.ownerWord(body.Now.Owner), r.program.stateWord(body.Now.State), body.Now.Epoch)
 	return text.Fail(text.ConflictWith, said, now, id, r.opts.suffix())

@@ -44,7 +44,7 @@ func newRootCommand(p *program) *cobra.Command {
 	flags.StringVar(&p.project, "project", "", p.text.Say(text.FlagProject))
 	root.AddCommand(
 		newDoctorCommand(p), newPreflightCommand(p), newStatusCommand(p), newLogsCommand(p),
-		newConversationCommand(p), newImagesCommand(p), newPassphraseCommand(p), newVersionCommand(p),
+		newConversationCommand(p), newChannelCommand(p), newDeadLetterCommand(p), newRulesCommand(p), newImagesCommand(p), newPassphraseCommand(p), newVersionCommand(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badFlag(err) })
 	speak(p, root)

@@ -42,8 +42,16 @@ type routerScript struct {
 	Faults []string
 	// ReadFaults befall readings likewise: drop, gateway, none.
 	ReadFaults []string
+	// Letters are dead letters, likewise.
+	Letters []conversation.DeadLetter
 	// Scopes, where given, are all the token has.
 	Scopes []conversation.Scope
+	// Channels are the domain's own type; Pairings is what a channel answers to connect, by name.
+	Channels []conversation.Line
+	Pairings map[string]conversation.Pairing
+	// Rules are in force; by version also those that were.
+	Rules    string
+	OldRules map[string]string
 }
 
 // routerDouble is a running double. It decides with conversation.Decide, and refuses what the router's API refuses.
@@ -86,6 +94,36 @@ func newRouterDouble(script routerScript) *routerDouble {
 		}))
 	}
 	mux.HandleFunc("POST /v1/conversations/{id}/turns/{no}/settle", d.changing(d.settle))
+	mux.HandleFunc("GET /v1/channels", d.reading(d.channels))
+	mux.HandleFunc("GET /v1/channels/{name}", d.reading(d.channel))
+	mux.HandleFunc("POST /v1/channels/{name}/connect", d.changing(d.connect))
+	mux.HandleFunc("GET /v1/rules", d.reading(d.rules))
+	mux.HandleFunc("GET /v1/rules/{version}", d.reading(d.rules))
+	mux.HandleFunc("PUT /v1/rules", d.changing(d.putRules))
+	mux.HandleFunc("GET /v1/dead-letters", d.reading(d.letters))
+	mux.HandleFunc("GET /v1/dead-letters/{letter}", d.reading(func(r *http.Request) (any, error) {
+		l, err := d.letter(r.PathValue("letter"))
+		if err != nil {
+			return nil, err
+		}
+		return api.FromDeadLetter(*l), nil
+	}))
+	for verb, state := range map[string]conversation.LetterState{"redrive": conversation.LetterRedriven, "drop": conversation.LetterDropped} {
+		mux.HandleFunc("POST /v1/dead-letters/{letter}/"+verb, d.changing(func(r *http.Request, body []byte) (any, error) {
+			var in api.DropRequest
+			if err := strict(body, &in); err != nil && state == conversation.LetterDropped {
+				return nil, err
+			}
+			l, err := d.decide(r.PathValue("letter"), state, in.Reason)
+			if err != nil {
+				return nil, err
+			}
+			return api.FromDeadLetter(*l), nil
+		}))
+		mux.HandleFunc("POST /v1/dead-letters/"+verb, d.changing(func(_ *http.Request, body []byte) (any, error) {
+			return d.decideAll(body, state)
+		}))
+	}
 	d.Server = httptest.NewServer(mux)
 	return d
 }
@@ -219,7 +257,7 @@ func (d *routerDouble) fail(w http.ResponseWriter, fault string) {
 
 // line is a change as the transcripts compare it: a key is told by its number, since it is random.
 func (d *routerDouble) line(r *http.Request, body []byte) string {
-	said := "POST " + r.URL.Path
+	said := r.Method + " " + r.URL.Path
 	if epoch := r.Header.Get("If-Match"); epoch != "" {
 		said += " if-match=" + epoch
 	}
@@ -431,4 +469,138 @@ func (d *routerDouble) requests() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return strings.Join(d.asked, "\n") + "\n"
+}
+
+func (d *routerDouble) channels(r *http.Request) (any, error) {
+	if _, err := query(r); err != nil {
+		return nil, err
+	}
+	list := api.Channels{Channels: []api.Channel{}}
+	for _, l := range d.script.Channels {
+		list.Channels = append(list.Channels, api.FromLine(l))
+	}
+	return list, nil
+}
+
+// strict refuses fields the router does not know.
+func strict(body []byte, in any) error {
+	decode := json.NewDecoder(bytes.NewReader(body))
+	decode.DisallowUnknownFields()
+	if err := decode.Decode(in); err != nil {
+		return unlike("body: %v", err)
+	}
+	return nil
+}
+
+func (d *routerDouble) letter(id string) (*conversation.DeadLetter, error) {
+	for i := range d.script.Letters {
+		if strconv.FormatInt(d.script.Letters[i].ID, 10) == id {
+			return &d.script.Letters[i], nil
+		}
+	}
+	return nil, conversation.ErrNoLetter
+}
+
+func (d *routerDouble) letters(r *http.Request) (any, error) {
+	q, err := query(r, "state", "reason", "channel", "before", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	limit := int(number(q, "limit", 50))
+	if d.script.Page > 0 {
+		limit = min(limit, d.script.Page)
+	}
+	list := api.DeadLetters{DeadLetters: []api.DeadLetter{}}
+	for _, l := range d.script.Letters {
+		before, err := time.Parse(time.RFC3339Nano, q.Get("before"))
+		switch {
+		case q.Get("before") != "" && (err != nil || !l.At.Before(before)),
+			q.Get("state") != "" && q.Get("state") != string(l.State), q.Get("reason") != "" && q.Get("reason") != l.Reason,
+			q.Get("channel") != "" && q.Get("channel") != l.Channel, l.ID <= number(q, "after", 0):
+			continue
+		case len(list.DeadLetters) == limit:
+			list.Next = list.DeadLetters[limit-1].ID
+			return list, nil
+		}
+		list.DeadLetters = append(list.DeadLetters, api.FromDeadLetter(l))
+	}
+	return list, nil
+}
+
+func (d *routerDouble) channel(r *http.Request) (any, error) {
+	for _, l := range d.script.Channels {
+		if l.Name == r.PathValue("name") {
+			return api.FromLine(l), nil
+		}
+	}
+	return nil, conversation.ErrUnknownChannel
+}
+
+func (d *routerDouble) connect(r *http.Request, body []byte) (any, error) {
+	var in api.ConnectRequest
+	decode := json.NewDecoder(bytes.NewReader(body))
+	decode.DisallowUnknownFields()
+	if err := decode.Decode(&in); err != nil {
+		return nil, unlike("body: %v", err)
+	}
+	if _, err := d.channel(r); err != nil {
+		return nil, err
+	}
+	p := d.script.Pairings[r.PathValue("name")]
+	if in.Number == "" {
+		p.Code = ""
+	}
+	return api.Pairing{Connection: string(p.State), QR: p.QR, Code: p.Code}, nil
+}
+
+// decide is what the store does, as far as the conversation's owner decides.
+func (d *routerDouble) decide(id string, state conversation.LetterState, why string) (*conversation.DeadLetter, error) {
+	l, err := d.letter(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.State == state:
+		return l, nil
+	case l.State != conversation.LetterOpen:
+		return nil, conversation.ErrDecided
+	}
+	if c := d.kept[l.Conversation]; c != nil && state == conversation.LetterRedriven && c.Owner.Kind == conversation.OwnedByHuman {
+		return nil, &conversation.RefusedError{Err: conversation.ErrHumanOnDuty, Now: *c}
+	}
+	l.State, l.DecidedBy, l.DecidedAt, l.Decision = state, "operator:operator", d.script.Now, why
+	if state == conversation.LetterRedriven {
+		l.Messages = 0
+	}
+	return l, nil
+}
+
+func (d *routerDouble) decideAll(body []byte, state conversation.LetterState) (any, error) {
+	var in api.LettersRequest
+	if err := strict(body, &in); err != nil {
+		return nil, err
+	}
+	if (in.Drop == "") == (state == conversation.LetterDropped) {
+		return nil, unlike("drop is %q", in.Drop)
+	}
+	after, _ := strconv.ParseInt(in.After, 10, 64)
+	result := api.LettersResult{Decided: []string{}, Refused: []api.LetterRefuse{}}
+	for i, n := 0, 0; i < len(d.script.Letters); i++ {
+		l := d.script.Letters[i]
+		if l.State != conversation.LetterOpen || l.ID <= after || in.Reason != "" && in.Reason != l.Reason ||
+			in.Channel != "" && in.Channel != l.Channel || in.Before != nil && !l.At.Before(*in.Before) {
+			continue
+		}
+		id := strconv.FormatInt(l.ID, 10)
+		if n++; d.script.Page > 0 && n > d.script.Page {
+			result.Next = strconv.FormatInt(l.ID-1, 10)
+			return result, nil
+		}
+		if _, err := d.decide(id, state, in.Drop); err != nil {
+			_, told := api.FromError(err)
+			result.Refused = append(result.Refused, api.LetterRefuse{ID: id, Error: told})
+			continue
+		}
+		result.Decided = append(result.Decided, id)
+	}
+	return result, nil
 }

@@ -8,6 +8,7 @@ import (
 	"plantao/cmd/plantao/text"
 	"plantao/runtime/api"
 	"plantao/runtime/conversation"
+	"plantao/runtime/routing"
 )
 
 // conversationStates are the router's states in the catalogue.
@@ -26,6 +27,8 @@ var verbWords = map[conversation.Verb]text.Key{
 	conversation.VerbHandback: text.VerbHandback, conversation.VerbHold: text.VerbHold, conversation.VerbResume: text.VerbResume,
 	conversation.VerbClose: text.VerbClose, conversation.VerbReopen: text.VerbReopen, conversation.VerbQueue: text.VerbQueue,
 	conversation.VerbInbound: text.VerbInbound, conversation.VerbRecover: text.VerbRecover, verbSettle: text.VerbSettle,
+	conversation.VerbMerge: text.VerbMerge, conversation.VerbFollow: text.VerbFollow,
+	conversation.VerbRedrive: text.VerbRedrive, conversation.VerbDrop: text.VerbDrop,
 }
 
 // verbSettle is how the audit names a human's word on an ambiguous part.
@@ -34,11 +37,15 @@ const verbSettle conversation.Verb = "settle"
 // reasonWords are the reasons the router itself gives, in the catalogue. Any other is somebody's own words.
 var reasonWords = map[string]text.Key{
 	"message_waits": text.ReasonMessage, "channel_flow": text.ReasonChannel, "channel_has_no_flow": text.ReasonNoFlow,
+	routing.ReasonUnreadable: text.ReasonUnreadable, "agent_at_capacity": text.ReasonCapacity,
 	"offer_not_answered": text.ReasonOffer, "request_not_answered": text.ReasonRequest, "handover_budget": text.ReasonBudget,
 	"human_silent": text.ReasonSilent, "commits_may_be_lost": text.ReasonLost,
-	"outcome_unknown": text.ReasonNoAnswer, "sender_lost": text.ReasonSender,
+	"dead_letter_redriven": text.ReasonRedriven,
+	"outcome_unknown":      text.ReasonNoAnswer, "sender_lost": text.ReasonSender,
 	conversation.ReasonDeadline: text.ReasonDeadline, conversation.ReasonFlowRefused: text.ReasonFlow,
 	conversation.ReasonSendRefused: text.ReasonSend, conversation.ReasonAmbiguous: text.ReasonUnknown,
+	"one_contact": text.ReasonContact, "late_messages": text.ReasonLate,
+	conversation.HumanOnPhone: text.ReasonPhone, conversation.ForeignSender: text.ReasonForeign,
 }
 
 func (p *program) stateWord(state string) string {
@@ -58,6 +65,9 @@ func (p *program) verbWord(verb string) string {
 func (p *program) reasonWord(reason string) string {
 	if key, ok := reasonWords[reason]; ok {
 		return p.text.Say(key)
+	}
+	if rule, ok := strings.CutPrefix(reason, routing.ReasonRule); ok {
+		return p.text.Say(text.ReasonRule, printable(rule))
 	}
 	return printable(reason)
 }

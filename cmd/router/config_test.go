@@ -32,8 +32,13 @@ tpyo: 1
 database: {url: "postgres://u:p4ss@h/db", max_conns: 1, colour: red, password: inline}
 evolution: {url: "ftp://evolution", api_key_file: /does/not/exist}
 n8n: {url: ""}
-turn: {deadline: soon, quiet: 5s, cap: 1s, lease: 1ms}
+turn: {deadline: soon, quiet: 5s, cap: 1s, lease: 1ms, history: 101, typing: -1s, media: -1s}
+flows: {max_running: 0, trips: 0, rest: 0s}
 hooks: {max_body_bytes: 0}
+media: {max_bytes: 1000000000, tries: 0, timeout: 0s, hosts: ["minio.lab:9000", "http://minio.lab"]}
+gate: {rate: -1, burst: 0, typing: {per_character: -1ms, min: -1s, max: 31s}}
+channel: {poll: 1ms, sweep: 0s}
+human: {phone_silence: 169h, greeting_window: 2m, foreign_sender: robot}
 `)
 	_, err := loadServe(sources{file: file, environ: []string{"ROUTER_TURN__KEY=short", "ROUTER_NOBODY=1", "PATH=/bin"}})
 	require.True(t, isConfigError(err))
@@ -41,7 +46,11 @@ hooks: {max_body_bytes: 0}
 		"listen:", "log_level:", "tpyo: unknown key", "database.url: holds a password", "database.max_conns:",
 		"database.colour: unknown key", "database.password: a secret may not stand in the file", "evolution.url: scheme",
 		"evolution.api_key_file:", "n8n.url: required", "n8n.token: required", "turn.key: has 5 bytes", "deadline",
-		"turn.cap:", "turn.lease:", "hooks.max_body_bytes:", "instance_name: required", "nobody: unknown key",
+		"media.max_bytes:", "media.tries:", "media.timeout:", `media.hosts: "http://minio.lab"`, "gate.rate:", "gate.burst:",
+		"gate.typing.per_character:", "gate.typing.min:", "gate.typing.max:", "channel.poll:", "channel.sweep:",
+		"turn.cap:", "turn.lease:", "turn.history: 101", "turn.typing:", "turn.media:", "flows.max_running:", "flows.trips:", "flows.rest:",
+		"hooks.max_body_bytes:",
+		"human.phone_silence:", "human.greeting_window:", "human.foreign_sender:", "instance_name: required", "nobody: unknown key",
 	} {
 		require.ErrorContains(t, err, want)
 	}
@@ -85,6 +94,7 @@ database: {url: "postgres://r@h/db"}
 evolution: {url: "http://e"}
 n8n: {url: "http://n", token_file: "`+writeFile(t, "token", "from-file\n")+`"}
 turn: {deadline: 30s, quiet: 2s}
+human: {greetings: ["Olá, tudo bem?", "Estamos fora"]}
 `)
 	c, err := loadServe(sources{
 		file: file,
@@ -98,6 +108,7 @@ turn: {deadline: 30s, quiet: 2s}
 	require.Equal(t, 45*time.Second, c.Turn.Deadline)
 	require.Equal(t, 2*time.Second, c.Turn.Quiet)
 	require.Equal(t, 10*time.Second, c.Turn.Cap, "default")
+	require.Equal(t, []string{"Olá, tudo bem?", "Estamos fora"}, c.Human.Greetings)
 	require.EqualValues(t, 5, c.Database.MaxConns)
 	require.Equal(t, "k=v", c.Evolution.APIKey.Reveal())
 	require.Equal(t, "from-file", c.N8N.Token.Reveal())

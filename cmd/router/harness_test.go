@@ -135,6 +135,9 @@ type fakeEvolution struct {
 	// before is called with each send before it is recorded; true means that it answered the request itself.
 	before func(w http.ResponseWriter, r *http.Request, s sentText, attempt int) bool
 	tries  int
+	handle func(pattern string, h http.HandlerFunc) // adds a route
+
+	history []any // what findMessages shows of all chats
 }
 
 type sentText struct {
@@ -145,6 +148,7 @@ type sentText struct {
 func newFakeEvolution(t *testing.T) *fakeEvolution {
 	e := &fakeEvolution{}
 	mux := http.NewServeMux()
+	e.handle = func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, h) }
 	mux.HandleFunc("POST /message/sendText/{instance}", e.sendText)
 	mux.HandleFunc("POST /chat/findMessages/{instance}", e.findMessages)
 	e.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -204,6 +208,11 @@ func (e *fakeEvolution) findMessages(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	records := []any{}
+	if q.Where.Key.RemoteJID == "" {
+		e.mu.Lock()
+		records = append(records, e.history...)
+		e.mu.Unlock()
+	}
 	for _, s := range e.texts() {
 		if s.Number+"@s.whatsapp.net" == q.Where.Key.RemoteJID {
 			records = append(records, s.message())
@@ -235,6 +244,8 @@ type bench struct {
 	evo  *fakeEvolution
 	c    serveConfig
 	logs *syncBuffer
+	// fixed: it listens where c says, because somebody was told.
+	fixed bool
 }
 
 type syncBuffer struct {
@@ -301,7 +312,9 @@ type running struct {
 func (b *bench) serve() *running {
 	b.t.Helper()
 	c := b.c
-	c.Listen = freeAddress(b.t)
+	if !b.fixed {
+		c.Listen = freeAddress(b.t)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {

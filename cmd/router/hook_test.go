@@ -104,7 +104,8 @@ func TestHookStoresWhatNobodyAnswers(t *testing.T) {
 				b.text("select concat_ws(' ', state, kind, reason) from inbox order by id desc limit 1"))
 		})
 	}
-	require.Zero(t, b.count("select count(*) from conversation"))
+	require.Equal(t, 1, b.count("select count(*) from conversation where debounce_until is null"), "what the phone writes to somebody new")
+	require.Equal(t, 1, b.count("select count(*) from conversation"))
 	require.Empty(t, b.flow.requests())
 }
 

@@ -279,8 +279,8 @@ func TestWakeUpReachesTheOtherReplica(t *testing.T) {
 // is the program's file in the page cache, which the replicas share and the kernel takes back when it needs to: it is
 // bounded by the program's size.
 const (
-	maxIdleOwn = 8_000_000
-	maxBinary  = 20_000_000
+	maxIdleOwn = 10_000_000
+	maxBinary  = 32_000_000
 )
 
 func TestIdleMemoryAndSize(t *testing.T) {

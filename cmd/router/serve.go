@@ -14,7 +14,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"plantao/runtime/channel"
+	"plantao/runtime/chatwoot"
 	"plantao/runtime/conversation"
+	"plantao/runtime/desk"
 	"plantao/runtime/dispatch"
 	"plantao/runtime/evolution"
 	"plantao/runtime/gate"
@@ -56,7 +59,16 @@ type router struct {
 	process    conversation.Process
 	dispatcher *dispatch.Dispatcher
 	readBack   *gate.ReadBack
+	media      *ingest.Media
+	gate       *gate.Gate
+	pace       *gate.Pace
+	monitor    *channel.Monitor
+	sweeper    *channel.Sweeper
 	watch      *watch
+	own        *ingest.Own
+	merger     *ingest.Merger
+	desk       *desk.Desk // nil without Chatwoot, as its client
+	chatwoot   *chatwoot.Client
 	server     *server.Server
 }
 
@@ -82,6 +94,7 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 	}
 	r.sender = evolution.NewClient(evolution.ClientConfig{
 		URL: c.Evolution.URL, APIKey: c.Evolution.APIKey.Reveal(), Timeout: c.Evolution.Timeout,
+		MediaTimeout: c.Media.Timeout, MediaBytes: c.Media.MaxBytes, MediaHosts: c.Media.Hosts,
 	})
 	r.flow = n8n.NewFlowClient(n8n.FlowConfig{URL: c.N8N.URL, Token: c.N8N.Token.Reveal()})
 
@@ -90,30 +103,61 @@ func newRouter(c serveConfig, log *slog.Logger) (*router, error) {
 	if c.Check.Every > 0 {
 		metrics.WatchInvariants(r.watch.read)
 	}
+	r.monitor = channel.NewMonitor(channel.MonitorConfig{
+		Store: r.store, Phone: r.sender, Poll: c.Channel.Poll, Refresh: 2 * c.Turn.Poll, Logger: log,
+	})
+	metrics.WatchChannels(r.monitor.Connected)
+	r.pace = gate.NewPace(c.Gate.Rate, c.Gate.Burst)
+	r.gate = gate.New(gate.Config{
+		Store: r.store, Sender: r.sender, Process: r.process, Lease: c.Turn.Lease, Observer: metrics, Logger: log,
+		Line: r.monitor, Pace: r.pace, Typing: c.Gate.Typing.typing(), Manners: r.sender, Read: c.Gate.Read,
+	})
+	deskHooks, err := r.newDesk(c, metrics)
+	if err != nil {
+		return nil, err
+	}
 	r.dispatcher = dispatch.New(dispatch.Config{
-		Store: r.store, Flow: r.flow, Router: routing.ChannelFlow{},
-		Gate: gate.New(gate.Config{
-			Store: r.store, Sender: r.sender, Process: r.process, Lease: c.Turn.Lease, Observer: metrics, Logger: log,
-		}),
+		Store: r.store, Flow: r.flow, Rules: routing.NewBook(r.store, r.log), Gate: r.gate,
 		Process: r.process, Key: key, Lease: c.Turn.Lease, Deadline: c.Turn.Deadline, Poll: c.Turn.Poll,
-		MaxRunning: c.Turn.MaxRunning, Grace: c.ShutdownGrace, Observer: metrics, Logger: log,
+		MaxRunning: c.Turn.MaxRunning, Grace: c.ShutdownGrace, History: c.Turn.History, Changed: r.announceChange,
+		Flows:    dispatch.FlowLimits{MaxRunning: c.Flows.MaxRunning, Trips: c.Flows.Trips, Rest: c.Flows.Rest},
+		Observer: turnObserver{metrics, r.wakeDesk}, Logger: log,
 	})
 	r.readBack = gate.NewReadBack(gate.ReadBackConfig{
 		Store: r.store, Sender: r.sender, Every: c.Turn.Poll, Patience: c.Turn.Patience, Wake: func() { r.dispatcher.Wake("local") },
 		Observer: metrics, Logger: log,
 	})
+	r.own = ingest.NewOwn(ingest.OwnConfig{
+		Store: r.store, Every: c.Turn.Poll, Changed: r.changed, Observer: metrics, Logger: log,
+		Policy: ingest.OwnPolicy{
+			Flight: c.Evolution.Timeout + c.Turn.Lease, Silence: c.Human.PhoneSilence, Greetings: c.Human.Greetings,
+			GreetingWindow: c.Human.GreetingWindow, ForeignIsHuman: c.Human.ForeignSender == "human",
+		},
+	})
+	r.merger = ingest.NewMerger(ingest.MergerConfig{
+		Store: r.store, Every: c.Turn.Poll, Changed: r.changed, Observer: metrics, Logger: log,
+	})
+	r.media = ingest.NewMedia(ingest.MediaConfig{
+		Store: r.store, Fetcher: r.sender, MaxBytes: c.Media.MaxBytes, Tries: c.Media.Tries, Every: 3 * c.Turn.Poll, Ready: r.wake,
+		Observer: metrics, Logger: log,
+	})
+	hooks := ingest.New(ingest.Config{
+		Store: r.store, Decode: evolution.Decode, Verify: evolution.VerifyToken,
+		Window: conversation.Window{Quiet: c.Turn.Quiet, Cap: c.Turn.Cap, Media: c.Turn.Media, Typing: c.Turn.Typing},
+		Wake:   r.wake, Own: r.own.Wake, Happened: r.monitor.Happened, Attached: r.media.Wake, Observer: metrics, Logger: log,
+	})
+	r.sweeper = channel.NewSweeper(channel.SweepConfig{
+		Store: r.store, Phone: r.sender, Receive: hooks.Receive, Every: c.Channel.Sweep, Poll: 5 * c.Turn.Poll, Logger: log,
+	})
 	r.server = server.New(server.Config{
-		Ingest: ingest.New(ingest.Config{
-			Store: r.store, Decode: evolution.Decode, Window: conversation.Window{Quiet: c.Turn.Quiet, Cap: c.Turn.Cap},
-			Wake: r.wake, Observer: metrics, Logger: log,
-		}),
-		SecretHeader: evolution.SecretHeader, MaxBodyBytes: c.Hooks.MaxBodyBytes,
+		Ingest:       hooks,
+		SecretHeader: evolution.SecretHeader, MaxBodyBytes: c.Hooks.MaxBodyBytes, Desk: deskHooks,
 		Checks: []server.Check{
 			{Name: "database", Test: r.store.Ping},
 			{Name: "schema", Test: r.store.CheckSchema},
 		},
 		API: server.APIConfig{
-			Store: r.store, Locker: r.locker(), Changed: r.changed, Announced: r.announced,
+			Store: r.store, Locker: r.locker(), Lines: r.store, Connector: r.sender, Changed: r.changed, Announced: r.announced,
 			MaxTurn: c.API.MaxTurn, Rate: c.API.Rate, Burst: c.API.Burst,
 		},
 		Version: version, Metrics: metrics, Logger: log,
@@ -133,6 +177,12 @@ func (r *router) locker() conversation.Locker {
 func (r *router) changed() {
 	r.dispatcher.Check()
 	r.dispatcher.Wake("local")
+	r.announceChange()
+}
+
+// announceChange tells the other replicas.
+func (r *router) announceChange() {
+	r.wakeDesk()
 	if r.waker != nil {
 		r.waker.WakeKind(redis.Owner)
 	}
@@ -151,11 +201,13 @@ func (r *router) woken(k redis.Kind) {
 		r.dispatcher.Check()
 	}
 	r.dispatcher.Wake("redis")
+	r.wakeDesk()
 }
 
 // wake tells this process first and the others as soon as Redis does.
 func (r *router) wake() {
 	r.dispatcher.Wake("local")
+	r.wakeDesk()
 	if r.waker != nil {
 		r.waker.Wake()
 	}
@@ -163,7 +215,8 @@ func (r *router) wake() {
 
 func (r *router) openRows(ctx context.Context) (server.OpenRows, error) {
 	st, err := r.store.Stats(ctx)
-	return server.OpenRows{Pending: st.Pending, OldestPending: st.OldestPending, Turns: st.Turns, Parts: st.Parts}, err
+	return server.OpenRows{Pending: st.Pending, OldestPending: st.OldestPending, Turns: st.Turns, Parts: st.Parts,
+		DeadLetters: st.DeadLetters, Mirror: st.Mirror, OldestMirror: st.OldestMirror}, err
 }
 
 // serve runs until ctx ends, which is a clean shutdown, or something makes it impossible to go on.
@@ -179,7 +232,7 @@ func serve(ctx context.Context, c serveConfig, log *slog.Logger) error {
 	}
 	httpServer := r.server.HTTP()
 	serving := make(chan error, 1)
-	go func() { serving <- httpServer.Serve(listener) }()
+	go func() { serving <- httpServer.Serve(r.server.Bound(listener)) }()
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version, "boot", r.process.Boot)
 
 	err = r.start(ctx)
@@ -232,7 +285,16 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	loops.Go(func() { r.dispatcher.Run(working) })
 	loops.Go(func() { r.readBack.Run(working) })
 	loops.Go(func() { r.watch.run(working) })
+	loops.Go(func() { r.own.Run(working) })
+	loops.Go(func() { r.merger.Run(working) })
+	loops.Go(func() { r.media.Run(working) })
+	loops.Go(func() { r.monitor.Run(working) })
+	loops.Go(func() { r.sweeper.Run(working) })
+	loops.Go(func() { r.share(working) })
 	loops.Go(func() { r.forget(working) })
+	if r.desk != nil {
+		loops.Go(func() { r.desk.Run(working) })
+	}
 	if r.waker != nil {
 		loops.Go(func() { r.waker.Run(working, r.woken) })
 	}
@@ -250,6 +312,21 @@ func (r *router) work(ctx context.Context, serving <-chan error) (err error) {
 	stop()
 	loops.Wait()
 	return err
+}
+
+// replicaSilent is how long a replica that shows no sign of life still has its share of a channel's rate.
+const replicaSilent = 30 * time.Second
+
+// share finds out with how many replicas the channels' rate is shared.
+func (r *router) share(ctx context.Context) {
+	for {
+		if n, err := r.store.Replicas(ctx, replicaSilent); err == nil {
+			r.pace.Share(n)
+		}
+		if !conversation.Pause(ctx, replicaSilent/3) {
+			return
+		}
+	}
 }
 
 // How long the answers to idempotency keys are kept, and how often old ones are looked for. A client that has not heard of its
@@ -275,8 +352,12 @@ func (r *router) forget(ctx context.Context) {
 }
 
 func (r *router) close() {
+	r.gate.Close()
 	r.sender.Close()
 	r.flow.Close()
+	if r.chatwoot != nil {
+		r.chatwoot.Close()
+	}
 	if r.redis != nil {
 		if err := r.redis.Close(); err != nil {
 			r.log.Debug("redis not closed cleanly", "err", err)

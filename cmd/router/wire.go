@@ -21,9 +21,12 @@ import (
 
 	"plantao/runtime/chatwoot"
 	"plantao/runtime/conversation"
+	"plantao/runtime/desk"
 	"plantao/runtime/evolution"
 	"plantao/runtime/n8n"
 	"plantao/runtime/postgres"
+	"plantao/runtime/routing"
+	"plantao/runtime/seal"
 )
 
 func wireCommand(o *options) *cobra.Command {
@@ -78,7 +81,7 @@ func (w *wiring) run(ctx context.Context) error {
 		}
 	}
 	if w.c.Chatwoot.URL != "" {
-		if err := w.waitFor(ctx, "chatwoot", w.inbox); err != nil {
+		if err := w.waitFor(ctx, "chatwoot", w.inboxes); err != nil {
 			return fmt.Errorf("wire chatwoot: %w", err)
 		}
 	}
@@ -108,10 +111,37 @@ func (w *wiring) database(ctx context.Context) error {
 	if err := w.channels(ctx, store); err != nil {
 		return err
 	}
+	if err := w.policies(ctx, store); err != nil {
+		return err
+	}
+	if err := w.rules(ctx, store); err != nil {
+		return err
+	}
 	if !w.c.API.OperatorToken.Set() {
 		return nil
 	}
 	return w.operatorToken(ctx, store)
+}
+
+// rules puts the stack's rules in force.
+func (w *wiring) rules(ctx context.Context, store *postgres.Store) error {
+	if w.c.RulesFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(w.c.RulesFile)
+	if err != nil {
+		return fmt.Errorf("read rules: %w", err)
+	}
+	r, changed, err := routing.PutInForce(ctx, store, conversation.Rulebook{Tenant: conversation.DefaultTenant, Text: string(text), By: "operator:stack"})
+	if err != nil {
+		return err
+	}
+	done := "unchanged"
+	if changed {
+		done = "put in force"
+	}
+	w.note(changed, "rules %s: %s", r.Version, done)
+	return nil
 }
 
 func (w *wiring) channels(ctx context.Context, store *postgres.Store) error {
@@ -127,6 +157,18 @@ func (w *wiring) channels(ctx context.Context, store *postgres.Store) error {
 			return err
 		}
 		w.note(done != "unchanged", "channel %s: %s", ch.Name, done)
+	}
+	return nil
+}
+
+// policies writes how the flows are treated.
+func (w *wiring) policies(ctx context.Context, store *postgres.Store) error {
+	for _, f := range w.c.Flows {
+		done, err := store.PutPolicy(ctx, conversation.DefaultTenant, f.Name, conversation.MidTurn(f.MidTurn), f.Holding)
+		if err != nil {
+			return err
+		}
+		w.note(done != "unchanged", "policies of flow %s: %s", f.Name, done)
 	}
 	return nil
 }
@@ -179,21 +221,54 @@ func (w *wiring) flows(ctx context.Context) error {
 	return nil
 }
 
-func (w *wiring) inbox(ctx context.Context) error {
+// inboxes makes an inbox and a bot for each channel and keeps what only Chatwoot could choose, sealed.
+func (w *wiring) inboxes(ctx context.Context) error {
 	c := w.c.Chatwoot
-	name := c.InboxName
-	if name == "" {
-		name = w.c.Channels[0].Name
-	}
-	box, err := chatwoot.EnsureInbox(ctx, chatwoot.InboxConfig{
-		URL: c.URL, Email: c.AdminEmail, Password: chatwoot.Secret(c.AdminPassword.Reveal()), AccountName: c.AccountName,
-		InboxName: name, WebhookURL: c.WebhookURL, Logger: w.log,
-	})
+	sealer, err := seal.New([]byte(w.c.Turn.Key.Reveal()), desk.SealPurpose)
 	if err != nil {
 		return err
 	}
-	w.note(box.Changed, "inbox %s: %s", name, changedWord(box.Changed))
-	return nil
+	store, err := postgres.Open(w.c.Database.postgres("router-wire"))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	specs := make([]chatwoot.InboxSpec, 0, len(w.c.Channels))
+	for _, ch := range w.c.Channels {
+		hook := strings.TrimRight(c.WebhookURL, "/") + "/" + ch.Name
+		spec := chatwoot.InboxSpec{InboxName: ch.Name, WebhookURL: hook, BotURL: hook + "/bot"}
+		if c.InboxName != "" {
+			spec.InboxName = c.InboxName
+		}
+		specs = append(specs, spec)
+	}
+	made, err := chatwoot.EnsureInboxes(ctx, chatwoot.InboxConfig{
+		URL: c.URL, Email: c.AdminEmail, Password: chatwoot.Secret(c.AdminPassword.Reveal()), AccountName: c.AccountName, Logger: w.log,
+	}, specs)
+	for i, in := range made {
+		done, err := putDesk(ctx, store, sealer, w.c.Channels[i].Name, in)
+		if err != nil {
+			return err
+		}
+		w.note(in.Changed || done != "unchanged", "inbox %s: %s", specs[i].InboxName, changedWord(in.Changed || done != "unchanged"))
+	}
+	return err
+}
+
+// putDesk writes what was set up. Secrets that are as they were are not sealed anew: the row stays as it is.
+func putDesk(ctx context.Context, store *postgres.Store, sealer *seal.Sealer, channel string, in chatwoot.Inbox) (string, error) {
+	want := desk.Secrets{HookSecret: in.Secret, BotSecret: in.Bot.Secret, BotToken: in.Bot.Token, UserToken: in.UserToken}
+	row := conversation.Desk{Channel: channel, Tenant: conversation.DefaultTenant, Account: in.AccountID, Inbox: in.ID, Bot: in.Bot.ID}
+	had, err := store.Desk(ctx, channel)
+	if err != nil && !errors.Is(err, conversation.ErrUnknownChannel) {
+		return "", err
+	}
+	if has, err := desk.Open(sealer, had); err == nil && has == want {
+		row.HookSecret, row.BotSecret, row.BotToken, row.UserToken = had.HookSecret, had.BotSecret, had.BotToken, had.UserToken
+	} else if err := want.Seal(sealer, &row); err != nil {
+		return "", err
+	}
+	return store.PutDesk(ctx, row)
 }
 
 func (w *wiring) instances(ctx context.Context) error {
@@ -204,7 +279,7 @@ func (w *wiring) instances(ctx context.Context) error {
 	for _, ch := range w.c.Channels {
 		changed, err := client.EnsureInstance(ctx, evolution.InstanceConfig{
 			Name: ch.Name, Integration: ch.Integration, Number: ch.Number, HookURL: ch.HookURL,
-			HookSecret: ch.HookSecret.Reveal(),
+			HookSecret: ch.HookSecret.Reveal(), SignHooks: ch.HookAuth == hookAuthToken,
 		})
 		if err != nil {
 			return err

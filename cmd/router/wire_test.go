@@ -114,7 +114,8 @@ func TestWireTwiceChangesNothing(t *testing.T) {
 	hook := evolution.webhook["principal"]
 	require.Equal(t, "http://router:8080/hooks/evolution/principal", hook["url"])
 	require.Equal(t, map[string]any{"X-Plantao-Secret": testHookSecret}, hook["headers"])
-	require.Equal(t, []any{"CONNECTION_UPDATE", "MESSAGES_UPDATE", "MESSAGES_UPSERT", "SEND_MESSAGE"}, hook["events"])
+	require.Equal(t, []any{"CONNECTION_UPDATE", "LOGOUT_INSTANCE", "MESSAGES_DELETE", "MESSAGES_EDITED", "MESSAGES_UPDATE", "MESSAGES_UPSERT",
+		"PRESENCE_UPDATE", "REMOVE_INSTANCE", "SEND_MESSAGE", "STATUS_INSTANCE"}, hook["events"])
 	require.Equal(t, true, evolution.settings["principal"]["groupsIgnore"])
 	writes := len(evolution.writes)
 
@@ -125,6 +126,60 @@ func TestWireTwiceChangesNothing(t *testing.T) {
 	require.Contains(t, wire(), "nothing changed")
 	hook["url"] = "http://elsewhere"
 	require.Equal(t, "channel principal: unchanged\nevolution instance principal: set webhook\n", wire())
+}
+
+func TestWireWritesHowFlowsAreTreated(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	evolution := &instances{created: map[string]map[string]any{}, settings: map[string]map[string]any{}, webhook: map[string]map[string]any{}}
+	server := httptest.NewServer(evolution)
+	t.Cleanup(server.Close)
+	wire := func(flows string) (string, string, int) {
+		t.Helper()
+		file := wireFile(t, db.URL, server.URL)
+		addLine(t, file, flows)
+		var stdout, stderr bytes.Buffer
+		code := run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr)
+		return stdout.String(), stderr.String(), code
+	}
+	const policies = `flows: [{name: atendimento, mid_turn: merge, holding: "Um instante."}, {name: vendas}]`
+	out, _, code := wire(policies)
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "policies of flow atendimento: created\npolicies of flow vendas: created\n")
+	out, _, _ = wire(policies)
+	require.Contains(t, out, "policies of flow atendimento: unchanged\n")
+	require.Contains(t, out, "nothing changed")
+	agents, err := db.Store(t).Agents(t.Context(), conversation.DefaultTenant)
+	require.NoError(t, err)
+	require.Equal(t, []any{conversation.MidTurnMerge, "Um instante.", conversation.MidTurnQueue, ""},
+		[]any{agents[0].MidTurn, agents[0].Holding, agents[1].MidTurn, agents[1].Holding})
+	_, said, code := wire(`flows: [{mid_turn: sometimes}]`)
+	require.NotEqual(t, exitOK, code)
+	require.Contains(t, said, "flows[0].name: required")
+	require.Contains(t, said, `flows[0].mid_turn: "sometimes" is none of`)
+}
+
+func TestWireSignsHooks(t *testing.T) {
+	t.Parallel()
+	instance := &instances{created: map[string]map[string]any{}, settings: map[string]map[string]any{}, webhook: map[string]map[string]any{}}
+	server := httptest.NewServer(instance)
+	t.Cleanup(server.Close)
+	file := wireFile(t, postgrestest.New(t).URL, server.URL)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	wire := func(auth string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		file := writeFile(t, "wire-"+auth+".yaml", string(text)+"    hook_auth: "+auth+"\n")
+		require.Equal(t, exitOK, run(context.Background(), []string{"wire", "--config", file}, &stdout, &stderr), stderr.String())
+		return stdout.String()
+	}
+	require.Contains(t, wire("token"), "settings, webhook")
+	require.Equal(t, map[string]any{"jwt_key": evolution.TokenKey(sha256.Sum256([]byte(testHookSecret)))}, instance.webhook["principal"]["headers"],
+		"the secret is not sent any more")
+	require.Contains(t, wire("token"), "nothing changed")
+	require.Contains(t, wire("secret"), "set webhook")
+	require.Equal(t, map[string]any{"X-Plantao-Secret": testHookSecret}, instance.webhook["principal"]["headers"])
 }
 
 func TestWireMakesTheOperatorsToken(t *testing.T) {

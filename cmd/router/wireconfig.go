@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"time"
+
+	"plantao/runtime/conversation"
 )
 
 // wireConfig is the configuration of `router wire`.
@@ -16,12 +19,18 @@ type wireConfig struct {
 	Evolution evolutionConfig `koanf:"evolution"`
 	// Chatwoot gets an API inbox. Without url it is left alone.
 	Chatwoot chatwootConfig `koanf:"chatwoot"`
+	// Turn has the key Chatwoot's secrets are sealed with.
+	Turn wireTurnConfig `koanf:"turn"`
 	// N8N gets the flows. Without url it is left alone.
 	N8N wireN8NConfig `koanf:"n8n"`
 	// API is who may use the router's API.
 	API wireAPIConfig `koanf:"api"`
 	// Channels are all channels there shall be. Channels missing here are left as they are.
 	Channels []channelConfig `koanf:"channels"`
+	// Flows are the policies of AI agents. Those missing here are left as they are.
+	Flows []flowConfig `koanf:"flows"`
+	// RulesFile holds the rules to put in force. Without it those in force stay so.
+	RulesFile string `koanf:"rules_file"`
 	// Wait is how long a neighbour that does not answer yet is waited for. Default 2m.
 	Wait time.Duration `koanf:"wait"`
 }
@@ -33,9 +42,17 @@ type chatwootConfig struct {
 	AdminPasswordFile string `koanf:"admin_password_file"`
 	AdminPassword     Secret `koanf:"admin_password"`
 	AccountName       string `koanf:"account_name"`
-	// InboxName is the inbox's name. Default: the first channel's name.
-	InboxName  string `koanf:"inbox_name"`
+	// InboxName is the inbox's name, where there is one channel. Default: each channel's inbox has its name.
+	InboxName string `koanf:"inbox_name"`
+	// WebhookURL is where Chatwoot posts: this router's /hooks/chatwoot, to which the channel's name is added.
 	WebhookURL string `koanf:"webhook_url"`
+}
+
+type wireTurnConfig struct {
+	// KeyFile holds the routers' turn key; or ROUTER_TURN__KEY. Required with chatwoot.url: the secrets read there are sealed with a
+	// key derived from it.
+	KeyFile string `koanf:"key_file"`
+	Key     Secret `koanf:"key"`
 }
 
 type wireN8NConfig struct {
@@ -70,19 +87,37 @@ type channelConfig struct {
 	// HookSecretFile holds the hook secret.
 	HookSecretFile string `koanf:"hook_secret_file"`
 	HookSecret     Secret `koanf:"hook_secret"`
+	// HookAuth is how webhooks show whom they come from: secret, in a header, or token, a JWT signed anew for each and good for ten
+	// minutes. Either is taken, whatever stands here. Default secret.
+	HookAuth string `koanf:"hook_auth"`
 	// Flow is the n8n webhook path of the flow that answers.
 	Flow string `koanf:"flow"`
+}
+
+type flowConfig struct {
+	// Name is the flow's n8n webhook path, as channels name it.
+	Name string `koanf:"name"`
+	// MidTurn is what becomes of messages that come while the flow has a turn: queue, merge or append. Default queue.
+	MidTurn string `koanf:"mid_turn"`
+	// Holding is what the customer is told when the flow did not answer. Default: nothing.
+	Holding string `koanf:"holding"`
 }
 
 // wireSecretKeys may come from the environment, never from the file. A channel's secret comes from its file only.
 var wireSecretKeys = []string{
 	"database.password", "evolution.api_key", "chatwoot.admin_password", "n8n.owner_password", "n8n.flow_token",
-	"api.operator_token",
+	"api.operator_token", "turn.key",
 }
 
 var (
 	channelName   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	channelNumber = regexp.MustCompile(`^[0-9]{8,15}$`)
+)
+
+// Values of hook_auth.
+const (
+	hookAuthSecret = "secret"
+	hookAuthToken  = "token"
 )
 
 // minHookSecretBytes: the hook is reachable by everything on its network; the secret must not be guessable.
@@ -110,6 +145,12 @@ func (c *wireConfig) validate(p *problems) {
 	p.require(c.Wait > 0, "wait: %s is not positive", c.Wait)
 	if c.Chatwoot.URL != "" {
 		c.Chatwoot.validate(p)
+		p.require(c.Chatwoot.InboxName == "" || len(c.Channels) == 1, "chatwoot.inbox_name: with %d channels each inbox has its channel's name",
+			len(c.Channels))
+		readSecret(p, "turn.key", &c.Turn.Key, c.Turn.KeyFile, required)
+		if n := len(c.Turn.Key.Reveal()); n > 0 {
+			p.require(n >= conversation.MinTurnKeyBytes, "turn.key: has %d bytes, needs at least %d", n, conversation.MinTurnKeyBytes)
+		}
 	}
 	if c.N8N.URL != "" {
 		c.N8N.validate(p)
@@ -123,6 +164,16 @@ func (c *wireConfig) validate(p *problems) {
 		p.require(!seen[ch.Name], "channels[%d].name: %q is there twice", i, ch.Name)
 		seen[ch.Name] = true
 	}
+	for i := range c.Flows {
+		c.Flows[i].validate(p, fmt.Sprintf("flows[%d]", i))
+	}
+}
+
+func (c *flowConfig) validate(p *problems, key string) {
+	p.require(c.Name != "", "%s.name: required", key)
+	p.require(c.MidTurn == "" || slices.Contains(conversation.MidTurns(), conversation.MidTurn(c.MidTurn)),
+		"%s.mid_turn: %q is none of %v", key, c.MidTurn, conversation.MidTurns())
+	p.require(len(c.Holding) <= conversation.MaxHoldingBytes, "%s.holding: has %d bytes, at most %d are said", key, len(c.Holding), conversation.MaxHoldingBytes)
 }
 
 func (c *chatwootConfig) validate(p *problems) {
@@ -162,6 +213,13 @@ func (c *channelConfig) validate(p *problems, key string) {
 		p.require(channelNumber.MatchString(c.Number), "%s.number: must be 8 to 15 digits, with country code", key)
 	}
 	checkURL(p, key+".hook_url", c.HookURL, "http", "https")
+	switch c.HookAuth {
+	case "":
+		c.HookAuth = hookAuthSecret
+	case hookAuthSecret, hookAuthToken:
+	default:
+		p.add("%s.hook_auth: %q is neither secret nor token", key, c.HookAuth)
+	}
 	p.require(c.Flow != "", "%s.flow: required; name the n8n webhook path that answers", key)
 	switch {
 	case c.HookSecret.Set():

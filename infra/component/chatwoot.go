@@ -9,6 +9,8 @@ import (
 // Chatwoot is the human desk: a prepare job, the web process and the worker.
 type Chatwoot struct {
 	pulumi.ResourceState
+	// URL people open.
+	URL string
 	// AdminPassword is the first login's.
 	AdminPassword pulumi.StringOutput
 	// Ready is what a caller must wait for.
@@ -28,7 +30,7 @@ type ChatwootArgs struct {
 
 // NewChatwoot makes job, web and worker.
 func NewChatwoot(ctx *pulumi.Context, b *Base, args ChatwootArgs, opts ...pulumi.ResourceOption) (*Chatwoot, error) {
-	c := &Chatwoot{}
+	c := &Chatwoot{URL: args.URL}
 	if err := ctx.RegisterComponentResource("plantao:component:Chatwoot", "chatwoot", c, opts...); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ type RouterArgs struct {
 	URL      string
 	Replicas int
 	Channels []Channel
+	// Rules is the text of the rules by which conversations are given; empty: the channels' flows get them.
+	Rules string
 	// Account, OwnerEmail and AdminEmail are what the wiring signs in with.
 	Account, OwnerEmail, AdminEmail string
 	Postgres                        *Postgres
@@ -71,7 +73,7 @@ func NewRouter(ctx *pulumi.Context, b *Base, args RouterArgs, opts ...pulumi.Res
 			return nil, err
 		}
 	}
-	if err := r.wire(ctx, b, args, last); err != nil {
+	if err := r.wire(ctx, b, args, turnKey.Value, last); err != nil {
 		return nil, err
 	}
 	return r, ctx.RegisterResourceOutputs(r, pulumi.Map{})
@@ -116,6 +118,7 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 		"evolution":     map[string]any{"url": "http://evolution:8080", "api_key_file": FilesAt + "/evolution-api-key"},
 		"n8n":           map[string]any{"url": "http://n8n:5678", "token_file": FilesAt + "/n8n-flow-token"},
 		"turn":          map[string]any{"key_file": FilesAt + "/turn-key"},
+		"chatwoot":      map[string]any{"url": "http://chatwoot:3000", "public_url": args.Chatwoot.URL},
 	})
 	if err != nil {
 		return nil, err
@@ -137,10 +140,10 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 		Files:    files,
 		Zones:    []string{Edge, App, Data},
 		Aliases:  []string{"router", host},
-		MemoryMB: 96,
+		MemoryMB: 192, // an attachment of 20 MB each way, and what PostgreSQL's protocol copies of it
 		Health:   Health{Test: []string{"/router", "health", "--config", FilesAt + "/router.yaml"}, StartSeconds: 20},
-		// Grace 20 s, a send under way 30 s, telling a slow database of its fate 25 s: added up, with room.
-		StopSeconds: 90,
+		// Grace 20 s, a send under way 60 s (an attachment), telling a slow database of its fate 25 s: added up, with room.
+		StopSeconds: 120,
 		URL:         args.URL,
 	}, pulumi.DependsOn([]pulumi.Resource{after, args.Redis.Ready}))
 }
@@ -148,7 +151,7 @@ func (r *Router) replica(ctx *pulumi.Context, b *Base, args RouterArgs, host str
 // wire writes the channels and the operator's token into the database and sets the neighbours up: Evolution's instances and
 // webhooks, Chatwoot's inboxes, n8n's flows. It has secrets that the serving router never sees, so it is a job of its own.
 // Idempotent.
-func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulumi.Resource) error {
+func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, turnKey pulumi.StringOutput, after pulumi.Resource) error {
 	content := pulumi.StringMap{
 		"database-password":       args.Postgres.Password["router"],
 		"evolution-api-key":       args.Evolution.APIKey,
@@ -156,6 +159,7 @@ func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulum
 		"n8n-owner-password":      args.N8n.OwnerPassword,
 		"chatwoot-admin-password": args.Chatwoot.AdminPassword,
 		"operator-token":          r.OperatorToken,
+		"turn-key":                turnKey,
 	}
 	var channels []map[string]any
 	for _, ch := range args.Channels {
@@ -181,20 +185,26 @@ func (r *Router) wire(ctx *pulumi.Context, b *Base, args RouterArgs, after pulum
 		}
 		content["workflows/"+strings.TrimPrefix(name, "n8n/")] = pulumi.String(text)
 	}
-	content["wire.yaml"], err = yamlText(map[string]any{
+	wire := map[string]any{
 		"database":  databaseConfig(),
 		"evolution": map[string]any{"url": "http://evolution:8080", "api_key_file": FilesAt + "/evolution-api-key"},
 		"chatwoot": map[string]any{
 			"url": "http://chatwoot:3000", "admin_email": args.AdminEmail, "admin_password_file": FilesAt + "/chatwoot-admin-password",
-			"account_name": args.Account, "webhook_url": "http://router:8080/hooks/chatwoot/" + args.Channels[0].Name,
+			"account_name": args.Account, "webhook_url": "http://router:8080/hooks/chatwoot",
 		},
 		"n8n": map[string]any{
 			"url": "http://n8n:5678", "owner_email": args.OwnerEmail, "owner_password_file": FilesAt + "/n8n-owner-password",
 			"flow_token_file": FilesAt + "/n8n-flow-token", "workflows_dir": FilesAt + "/workflows",
 		},
+		"turn":     map[string]any{"key_file": FilesAt + "/turn-key"},
 		"api":      map[string]any{"operator_token_file": FilesAt + "/operator-token"},
 		"channels": channels,
-	})
+	}
+	if args.Rules != "" {
+		content["rules.yaml"] = pulumi.String(args.Rules)
+		wire["rules_file"] = FilesAt + "/rules.yaml"
+	}
+	content["wire.yaml"], err = yamlText(wire)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	Memory map[string]int
 	// Channels are the WhatsApp numbers. Required, at least one.
 	Channels []Channel
+	// Rules is the file with the rules by which conversations are given, from the project's folder; it is checked at each preview.
+	// Default: none, and each channel's flow gets its conversations.
+	Rules string
 }
 
 // Channel is one Evolution instance and the flow that answers there.
@@ -78,7 +81,7 @@ func Parse(values map[string]string) (Config, error) {
 	fields := map[string]any{
 		"images": &c.Images, "port": &c.Port, "domain": &c.Domain, "timezone": &c.Timezone,
 		"account": &c.Account, "adminName": &c.AdminName, "adminEmail": &c.AdminEmail,
-		"routerReplicas": &c.RouterReplicas, "memory": &c.Memory, "channels": &c.Channels,
+		"routerReplicas": &c.RouterReplicas, "memory": &c.Memory, "channels": &c.Channels, "rules": &c.Rules,
 	}
 	var problems []error
 	for _, full := range slices.Sorted(maps.Keys(values)) {

@@ -79,7 +79,7 @@ func record(t *testing.T, source string) []recorded {
 	images, err := component.ResolveImages("auto", root)
 	require.NoError(t, err)
 	r := &recorder{}
-	err = pulumi.RunErr(func(ctx *pulumi.Context) error { return deploy(ctx, config, images) },
+	err = pulumi.RunErr(func(ctx *pulumi.Context) error { return deploy(ctx, config, images, "rules: []\n") },
 		pulumi.WithMocks("plantao", "dev", r))
 	require.NoError(t, err)
 	return r.seen

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"plantao/infra/component"
 	"plantao/infra/sdk/plantao"
+	"plantao/runtime/routing/rules"
 )
 
 // Deploy is the program's body; the engine calls it for every operation.
@@ -26,7 +28,27 @@ func Deploy(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	return deploy(ctx, c, images)
+	ruleText, err := readRules(ctx.RootDirectory(), c.Rules)
+	if err != nil {
+		return err
+	}
+	return deploy(ctx, c, images, ruleText)
+}
+
+// readRules reads the stack's rule file and checks it as the router will: what is wrong with it shows in the preview. No file: no
+// text.
+func readRules(project, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(filepath.Join(project, name))
+	if err != nil {
+		return "", fmt.Errorf("plantao:rules names a file that cannot be read: %w", err)
+	}
+	if _, err := rules.Read(name, text); err != nil {
+		return "", fmt.Errorf("the rules cannot be put in force; mend them:\n%w", err)
+	}
+	return string(text), nil
 }
 
 // configValues are the stack's settings as the engine hands them to the program.
@@ -42,7 +64,7 @@ func configValues() (map[string]string, error) {
 	return values, nil
 }
 
-func deploy(ctx *pulumi.Context, c Config, images component.Images) error {
+func deploy(ctx *pulumi.Context, c Config, images component.Images, ruleText string) error {
 	provider, err := plantao.NewProvider(ctx, "plantao", &plantao.ProviderArgs{})
 	if err != nil {
 		return err
@@ -54,7 +76,7 @@ func deploy(ctx *pulumi.Context, c Config, images component.Images) error {
 	if b.Networks, err = component.NewNetworks(ctx, b); err != nil {
 		return err
 	}
-	s := services{ctx: ctx, base: b, config: c}
+	s := services{ctx: ctx, base: b, config: c, rules: ruleText}
 	if err := s.stores(); err != nil {
 		return err
 	}
@@ -69,6 +91,7 @@ type services struct {
 	ctx       *pulumi.Context
 	base      *component.Base
 	config    Config
+	rules     string
 	postgres  *component.Postgres
 	redis     *component.Redis
 	n8n       *component.N8n
@@ -118,7 +141,7 @@ func (s *services) front() error {
 		channels = append(channels, component.Channel(ch))
 	}
 	router, err := component.NewRouter(s.ctx, s.base, component.RouterArgs{
-		URL: s.url("router"), Replicas: c.RouterReplicas, Channels: channels,
+		URL: s.url("router"), Replicas: c.RouterReplicas, Channels: channels, Rules: s.rules,
 		Account: c.Account, OwnerEmail: c.AdminEmail, AdminEmail: c.AdminEmail,
 		Postgres: s.postgres, Redis: s.redis, N8n: s.n8n, Chatwoot: s.chatwoot, Evolution: s.evolution,
 	})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"plantao/runtime/conversation"
@@ -26,6 +27,7 @@ type Conversation struct {
 	Request     *Request  `json:"request,omitempty"`
 	Held        string    `json:"held,omitempty" doc:"Who gets a suspended conversation back"`
 	Silence     *Silence  `json:"silence,omitempty"`
+	MergedInto  string    `json:"merged_into,omitempty" doc:"The conversation that goes on for this one: both were the same contact's. This one is closed for good"`
 	Turn        *Turn     `json:"turn,omitempty" doc:"The AI's open turn; only where one conversation is read"`
 }
 
@@ -129,6 +131,13 @@ type TurnStanding struct {
 	Gen              int     `json:"gen"`
 	State            string  `json:"state" enum:"running,replied,sending"`
 	RemainingSeconds float64 `json:"remaining_seconds" doc:"Until the deadline"`
+	Waiting          int     `json:"waiting" doc:"Messages that have come and are not in the turn"`
+}
+
+// TurnMessages are the messages a turn has.
+type TurnMessages struct {
+	Messages []conversation.Message `json:"messages" doc:"All of the turn, in order, those it had before among them; tell them apart by id"`
+	More     int                    `json:"more" doc:"How many of them have come with this request"`
 }
 
 // RenewRequest moves a turn's deadline.
@@ -138,13 +147,130 @@ type RenewRequest struct {
 
 // ReplyRequest is a flow's answer.
 type ReplyRequest struct {
-	Parts []Part `json:"parts" doc:"In order; none means silence" maxItems:"20"`
+	Parts    []Part    `json:"parts" doc:"In order; none means silence" maxItems:"20"`
+	Handover *Handover `json:"handover,omitempty" doc:"Who gets the conversation once the parts are sent. Void if it changes owner before"`
+	Close    *Close    `json:"close,omitempty" doc:"Close the conversation once the parts are sent. Not together with handover"`
 }
 
 // Part is one message of a reply.
 type Part struct {
-	Text    string `json:"text" minLength:"1" maxLength:"16384"`
-	DelayMS int64  `json:"delay_ms,omitempty" doc:"How long it seems to be typed" minimum:"0" maximum:"30000"`
+	Text    string     `json:"text,omitempty" doc:"With media: its caption; else required" maxLength:"16384"`
+	DelayMS int64      `json:"delay_ms,omitempty" doc:"How long it seems to be typed" minimum:"0" maximum:"30000"`
+	Media   *PartMedia `json:"media,omitempty"`
+}
+
+// PartMedia is what is attached to a part: something the conversation has, or the content itself.
+type PartMedia struct {
+	ID       int64  `json:"id,omitempty" doc:"An attachment of this conversation" minimum:"0"`
+	Base64   string `json:"base64,omitempty" doc:"The content; all of one answer have at most 5 MiB together"`
+	Mimetype string `json:"mimetype,omitempty" doc:"Required with base64" maxLength:"127"`
+	FileName string `json:"file_name,omitempty" maxLength:"255"`
+	Kind     string `json:"kind,omitempty" doc:"How it is shown; absent: as its MIME type says" enum:"image,video,audio,document"`
+}
+
+// Handover says who gets a conversation.
+type Handover struct {
+	To      string          `json:"to" doc:"ai:FLOW, human:ID, queue or queue:TEAM" minLength:"1" maxLength:"140"`
+	Reason  string          `json:"reason,omitempty" doc:"Short; stands in the audit. No message text, no phone number" maxLength:"200"`
+	Context json.RawMessage `json:"context,omitempty" doc:"An object of at most 4096 bytes for the next agent"`
+}
+
+// Close says why a conversation is closed.
+type Close struct {
+	Reason string `json:"reason,omitempty" doc:"Short; stands in the audit. No message text, no phone number" maxLength:"200"`
+}
+
+// Answer is the request in the domain's words; the error is an ErrInvalid.
+func (r ReplyRequest) Answer() (conversation.Answer, error) {
+	drafts := make([]conversation.Draft, 0, len(r.Parts))
+	for _, p := range r.Parts {
+		d := conversation.Draft{Text: p.Text, DelayMS: p.DelayMS}
+		if m := p.Media; m != nil {
+			d.Media = &conversation.DraftMedia{ID: m.ID, Base64: m.Base64, Mimetype: m.Mimetype, FileName: m.FileName, Kind: conversation.MediaKind(m.Kind)}
+		}
+		drafts = append(drafts, d)
+	}
+	parts, err := conversation.DraftParts(drafts)
+	if err != nil {
+		return conversation.Answer{}, err
+	}
+	var (
+		handover *conversation.DraftHandover
+		end      *conversation.DraftClose
+	)
+	if h := r.Handover; h != nil {
+		handover = &conversation.DraftHandover{To: h.To, Reason: h.Reason, Context: h.Context}
+	}
+	if r.Close != nil {
+		end = &conversation.DraftClose{Reason: r.Close.Reason}
+	}
+	then, err := conversation.DraftThen(handover, end)
+	return conversation.Answer{Parts: parts, Then: then}, err
+}
+
+// DeadLetter is a turn that was given up.
+type DeadLetter struct {
+	ID           string     `json:"id" doc:"Decimal digits" example:"7"`
+	Conversation string     `json:"conversation"`
+	Channel      string     `json:"channel"`
+	Turn         int        `json:"turn"`
+	Agent        string     `json:"agent" doc:"The flow that had the turn"`
+	Reason       string     `json:"reason" example:"deadline_passed"`
+	Detail       string     `json:"detail"`
+	At           time.Time  `json:"at"`
+	State        string     `json:"state" enum:"open,redriven,dropped"`
+	Messages     int        `json:"messages" doc:"That are unanswered because of it"`
+	DecidedBy    string     `json:"decided_by,omitempty"`
+	DecidedAt    *time.Time `json:"decided_at,omitempty"`
+	Decision     string     `json:"decision,omitempty" doc:"Why it was dropped"`
+}
+
+// DeadLetters is a page of a list, in the order of ids.
+type DeadLetters struct {
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	Next        string       `json:"next,omitempty" doc:"Pass it as after to read on; absent at the end"`
+}
+
+// DropRequest says why a dead letter is dropped.
+type DropRequest struct {
+	Reason string `json:"reason" doc:"Short; stands in the audit. No message text, no phone number" minLength:"1" maxLength:"200"`
+}
+
+// LettersRequest names open dead letters to be decided alike. Absent fields do not narrow.
+type LettersRequest struct {
+	Reason  string     `json:"reason,omitempty" doc:"Only those given up for this reason" maxLength:"200"`
+	Channel string     `json:"channel,omitempty" maxLength:"200"`
+	Before  *time.Time `json:"before,omitempty" doc:"Only those given up before"`
+	After   string     `json:"after,omitempty" doc:"What the answer before called next" pattern:"^[0-9]{1,18}$"`
+	Limit   int        `json:"limit,omitempty" doc:"How many at most with this request; default 100" minimum:"1" maximum:"200"`
+	Drop    string     `json:"drop,omitempty" doc:"drop: why; required" maxLength:"200"`
+}
+
+// LettersResult is what became of them.
+type LettersResult struct {
+	Decided []string       `json:"decided" doc:"Ids of those that were decided"`
+	Refused []LetterRefuse `json:"refused" doc:"Those that are open still, and why"`
+	Next    string         `json:"next,omitempty" doc:"Pass it as after to go on; absent at the end"`
+}
+
+// LetterRefuse is a dead letter that could not be decided.
+type LetterRefuse struct {
+	ID string `json:"id"`
+	Error
+}
+
+// FromDeadLetter is a dead letter on the wire.
+func FromDeadLetter(d conversation.DeadLetter) DeadLetter {
+	w := DeadLetter{
+		ID: strconv.FormatInt(d.ID, 10), Conversation: d.Conversation.String(), Channel: d.Channel, Turn: d.Turn, Agent: d.Agent,
+		Reason: d.Reason, Detail: d.Detail, At: d.At.UTC(), State: string(d.State), Messages: d.Messages,
+		DecidedBy: d.DecidedBy, Decision: d.Decision,
+	}
+	if !d.DecidedAt.IsZero() {
+		at := d.DecidedAt.UTC()
+		w.DecidedAt = &at
+	}
+	return w
 }
 
 // SettleRequest is a human's word on an ambiguous part.
@@ -174,6 +300,8 @@ type Agent struct {
 	Given    int    `json:"given" doc:"How many it has that count"`
 	Active   int    `json:"active" doc:"How many it has"`
 	Presence string `json:"presence" enum:"online,away,offline,unknown"`
+	MidTurn  string `json:"mid_turn,omitempty" doc:"What becomes of messages that come while an AI has a turn; absent for a human" enum:"queue,merge,append"`
+	Holding  string `json:"holding,omitempty" doc:"What the customer is told when an AI did not answer"`
 }
 
 // Agents is the list.
@@ -185,6 +313,8 @@ type Agents struct {
 type AgentRequest struct {
 	Name     string `json:"name,omitempty" maxLength:"200"`
 	Capacity *int   `json:"capacity,omitempty" doc:"Absent: any number" minimum:"0" maximum:"100000"`
+	MidTurn  string `json:"mid_turn,omitempty" doc:"An AI's: what becomes of messages that come while it has a turn. queue (default): they wait. merge: the turn is begun anew with them. append: the flow may fetch them" enum:"queue,merge,append"`
+	Holding  string `json:"holding,omitempty" doc:"An AI's: what the customer is told when it did not answer; absent: nothing" maxLength:"4096"`
 }
 
 // PresenceRequest says how an agent is.
@@ -212,6 +342,9 @@ func FromConversation(c conversation.Conversation) Conversation {
 	if c.Silence > 0 {
 		w.Silence = &Silence{AfterSeconds: c.Silence.Seconds(), Until: c.SilenceUntil.UTC()}
 	}
+	if c.MergedInto != 0 {
+		w.MergedInto = c.MergedInto.String()
+	}
 	if t := c.Turn; t != nil {
 		w.Turn = &Turn{No: t.No, Epoch: t.Epoch, Gen: t.Gen, State: string(t.State), Agent: t.Agent, Deadline: t.Deadline.UTC()}
 		if a := t.Ambiguous; a != nil {
@@ -233,12 +366,12 @@ func FromRecorded(r conversation.Recorded) AuditEntry {
 func FromHolding(h conversation.Holding) TurnStanding {
 	return TurnStanding{
 		Conversation: h.Conversation.String(), No: h.No, Epoch: h.Epoch, Gen: h.Gen, State: string(h.State),
-		RemainingSeconds: h.Remains.Seconds(),
+		RemainingSeconds: h.Remains.Seconds(), Waiting: h.Waiting,
 	}
 }
 
 // FromAgent is an agent on the wire.
 func FromAgent(a conversation.Agent) Agent {
 	return Agent{Agent: a.Owner.String(), Name: a.Name, Capacity: a.Capacity, Given: a.Given, Active: a.Active,
-		Presence: string(a.Presence)}
+		Presence: string(a.Presence), MidTurn: string(a.MidTurn), Holding: a.Holding}
 }

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"plantao/runtime/dial"
 )
 
 const (
@@ -48,7 +49,7 @@ func newClient(base string, given *http.Client) *client {
 	if given == nil {
 		// No proxy from the environment: Chatwoot is a neighbour on the container network.
 		given = &http.Client{Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+			DialContext:           dial.To(base).DialContext,
 			ResponseHeaderTimeout: callTimeout,
 			TLSHandshakeTimeout:   5 * time.Second,
 			IdleConnTimeout:       30 * time.Second,
@@ -60,6 +61,9 @@ func newClient(base string, given *http.Client) *client {
 	return &client{base: strings.TrimRight(base, "/"), http: &own}
 }
 
+// as is the same client with another token.
+func (c *client) as(token Secret) *client { return &client{base: c.base, http: c.http, token: token} }
+
 // call sends body as JSON (nil: none) and decodes the answer into out (nil: dropped). It returns the answer's headers.
 func (c *client) call(ctx context.Context, method, path string, header http.Header, body, out any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -68,6 +72,11 @@ func (c *client) call(ctx context.Context, method, path string, header http.Head
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req, method, path, out)
+}
+
+// do sends a request and decodes the answer into out.
+func (c *client) do(req *http.Request, method, path string, out any) (http.Header, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		// The cause alone: url.Error would repeat the address.
@@ -148,6 +157,9 @@ func reason(raw []byte) string {
 	}
 	return text
 }
+
+// Status is the HTTP status an error stands for; zero if there was no answer.
+func Status(err error) int { return status(err) }
 
 func status(err error) int {
 	var s *StatusError
@@ -265,4 +277,54 @@ func (c *client) setWebhookURL(ctx context.Context, accountID, id int64, webhook
 	body := map[string]any{"channel": map[string]any{"webhook_url": webhookURL}}
 	_, err := c.call(ctx, http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d/inboxes/%d", accountID, id), nil, body, &in)
 	return in, err
+}
+
+// bot is an entry of GET …/agent_bots. Only administrators see Secret and AccessToken. AccountID is nil for the installation's own.
+type bot struct {
+	ID          int64   `json:"id"`
+	Name        string  `json:"name"`
+	OutgoingURL *string `json:"outgoing_url"`
+	AccountID   *int64  `json:"account_id"`
+	Secret      string  `json:"secret"`
+	AccessToken string  `json:"access_token"`
+}
+
+func (c *client) bots(ctx context.Context, accountID int64) ([]bot, error) {
+	var list []bot
+	_, err := c.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/agent_bots", accountID), nil, nil, &list)
+	return list, err
+}
+
+func (c *client) bot(ctx context.Context, accountID, id int64) (bot, error) {
+	var b bot
+	_, err := c.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/agent_bots/%d", accountID, id), nil, nil, &b)
+	return b, err
+}
+
+func (c *client) createBot(ctx context.Context, accountID int64, name, outgoingURL string) (bot, error) {
+	var b bot
+	body := map[string]any{"name": name, "outgoing_url": outgoingURL, "bot_type": "webhook"}
+	_, err := c.call(ctx, http.MethodPost, fmt.Sprintf("/api/v1/accounts/%d/agent_bots", accountID), nil, body, &b)
+	return b, err
+}
+
+func (c *client) setOutgoingURL(ctx context.Context, accountID, id int64, outgoingURL string) error {
+	body := map[string]any{"outgoing_url": outgoingURL}
+	_, err := c.call(ctx, http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d/agent_bots/%d", accountID, id), nil, body, nil)
+	return err
+}
+
+// inboxBot is the id of the bot connected to the inbox; zero if none is.
+func (c *client) inboxBot(ctx context.Context, accountID, inboxID int64) (int64, error) {
+	var got struct {
+		Bot bot `json:"agent_bot"`
+	}
+	_, err := c.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/inboxes/%d/agent_bot", accountID, inboxID), nil, nil, &got)
+	return got.Bot.ID, err
+}
+
+func (c *client) setInboxBot(ctx context.Context, accountID, inboxID, botID int64) error {
+	_, err := c.call(ctx, http.MethodPost, fmt.Sprintf("/api/v1/accounts/%d/inboxes/%d/set_agent_bot", accountID, inboxID), nil,
+		map[string]any{"agent_bot": botID}, nil)
+	return err
 }

@@ -29,6 +29,8 @@ type InboxConfig struct {
 	AccountName string // must exist; bootstrap.rb makes it
 	InboxName   string
 	WebhookURL  string // where Chatwoot posts the inbox's events
+	// BotURL is where Chatwoot posts the bot's events. Empty: the inbox gets no bot.
+	BotURL string
 	// HTTP is used without following redirects. Nil: a client of its own, without proxy.
 	HTTP *http.Client
 	// Logger gets changes and waiting. Nil: nothing is logged.
@@ -40,11 +42,49 @@ type Inbox struct {
 	AccountID, ID int64
 	Identifier    string // of the public client API
 	Secret        Secret // signs the inbox's webhooks: HMAC-SHA256 over timestamp + "." + body
-	Changed       bool   // this run created the inbox or corrected its webhook URL
+	UserToken     Secret // the administrator's
+	Bot           Bot    // the zero value without BotURL
+	Changed       bool   // this run created or corrected something
+}
+
+// Bot is the agent bot connected to an inbox. As long as it is, new conversations are pending.
+type Bot struct {
+	ID     int64
+	Token  Secret // for the few calls a bot may make
+	Secret Secret // signs the bot's webhooks, as the inbox's
 }
 
 // retryInterval is the pause between two tries while Chatwoot starts or throttles.
 const retryInterval = time.Second
+
+// InboxSpec is one of several inboxes of the same account.
+type InboxSpec struct{ InboxName, WebhookURL, BotURL string }
+
+// EnsureInboxes is EnsureInbox for several, in one session: Chatwoot allows few sign-ins. The specs' fields take the place of cfg's.
+func EnsureInboxes(ctx context.Context, cfg InboxConfig, specs []InboxSpec) ([]Inbox, error) {
+	e := newEnsurer(cfg)
+	defer e.client.http.CloseIdleConnections()
+	for _, s := range specs {
+		e.cfg.InboxName, e.cfg.WebhookURL, e.cfg.BotURL = s.InboxName, s.WebhookURL, s.BotURL
+		if err := e.cfg.validate(); err != nil {
+			return nil, err
+		}
+	}
+	account, err := e.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made := make([]Inbox, 0, len(specs))
+	for _, s := range specs {
+		e.cfg.InboxName, e.cfg.WebhookURL, e.cfg.BotURL = s.InboxName, s.WebhookURL, s.BotURL
+		in, err := e.one(ctx, account)
+		if err != nil {
+			return made, fmt.Errorf("inbox %q: %w", s.InboxName, err)
+		}
+		made = append(made, in)
+	}
+	return made, nil
+}
 
 // EnsureInbox waits for Chatwoot, bounded by ctx alone, and makes sure that the account has exactly one API inbox of the
 // name, with the webhook URL. It is safe to run again: a second run changes nothing. Two runs at the same time may each
@@ -53,12 +93,21 @@ func EnsureInbox(ctx context.Context, cfg InboxConfig) (Inbox, error) {
 	if err := cfg.validate(); err != nil {
 		return Inbox{}, err
 	}
+	e := newEnsurer(cfg)
+	defer e.client.http.CloseIdleConnections()
+	account, err := e.enter(ctx)
+	if err != nil {
+		return Inbox{}, err
+	}
+	return e.one(ctx, account)
+}
+
+func newEnsurer(cfg InboxConfig) *ensurer {
 	e := &ensurer{cfg: cfg, client: newClient(cfg.URL, cfg.HTTP), log: cfg.Logger}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	defer e.client.http.CloseIdleConnections()
-	return e.run(ctx)
+	return e
 }
 
 func (c InboxConfig) validate() error {
@@ -70,7 +119,11 @@ func (c InboxConfig) validate() error {
 			problems = append(problems, fmt.Errorf("chatwoot: %s must be set", f.name))
 		}
 	}
-	for _, f := range []struct{ name, value string }{{"url", c.URL}, {"webhook url", c.WebhookURL}} {
+	urls := []struct{ name, value string }{{"url", c.URL}, {"webhook url", c.WebhookURL}}
+	if c.BotURL != "" {
+		urls = append(urls, struct{ name, value string }{"bot url", c.BotURL})
+	}
+	for _, f := range urls {
 		u, err := url.Parse(f.value)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			problems = append(problems, fmt.Errorf("chatwoot: %s must be an http or https URL such as http://chatwoot:3000", f.name))
@@ -88,27 +141,93 @@ type ensurer struct {
 	log    *slog.Logger
 }
 
-func (e *ensurer) run(ctx context.Context) (Inbox, error) {
+// enter waits, signs in, and finds the account.
+func (e *ensurer) enter(ctx context.Context) (account int64, err error) {
 	if err := e.waitReady(ctx); err != nil {
-		return Inbox{}, err
+		return 0, err
 	}
 	open, err := e.client.onboardingOpen(ctx)
 	if err != nil {
-		return Inbox{}, fmt.Errorf("look at chatwoot's start page: %w", err)
+		return 0, fmt.Errorf("look at chatwoot's start page: %w", err)
 	}
 	if open {
-		return Inbox{}, fmt.Errorf(`%w: run "bundle exec rails runner bootstrap.rb" in chatwoot's prepare job, then try again`, ErrOnboardingOpen)
+		return 0, fmt.Errorf(`%w: run "bundle exec rails runner bootstrap.rb" in chatwoot's prepare job, then try again`, ErrOnboardingOpen)
 	}
 	who, err := e.signIn(ctx)
 	if err != nil {
-		return Inbox{}, err
+		return 0, err
 	}
 	e.client.token = Secret(who.AccessToken)
-	id, err := e.account(who)
-	if err != nil {
-		return Inbox{}, err
+	return e.account(who)
+}
+
+// one makes sure of one inbox and its bot.
+func (e *ensurer) one(ctx context.Context, account int64) (Inbox, error) {
+	in, err := e.ensure(ctx, account)
+	if err != nil || e.cfg.BotURL == "" {
+		return in, err
 	}
-	return e.ensure(ctx, id)
+	in.UserToken = e.client.token
+	return e.ensureBot(ctx, in)
+}
+
+// botPrefix begins the names of the bots made here, before the inbox's name.
+const botPrefix = "Plantão: "
+
+// ensureBot makes the bot, connects it, and reads back what only Chatwoot can choose. Names of bots are not unique either: see find.
+func (e *ensurer) ensureBot(ctx context.Context, in Inbox) (Inbox, error) {
+	name := botPrefix + e.cfg.InboxName
+	list, err := e.client.bots(ctx, in.AccountID)
+	if err != nil {
+		return Inbox{}, fmt.Errorf("list agent bots: %w", err)
+	}
+	var found *bot
+	for i, b := range list {
+		if b.Name != name || b.AccountID == nil || *b.AccountID != in.AccountID {
+			continue
+		}
+		if found != nil {
+			return Inbox{}, fmt.Errorf("agent bots %d and %d are both named %q: delete or rename the one the router does not use", found.ID, b.ID, name)
+		}
+		found = &list[i]
+	}
+	switch {
+	case found == nil:
+		made, err := e.client.createBot(ctx, in.AccountID, name, e.cfg.BotURL)
+		if err != nil {
+			return Inbox{}, fmt.Errorf("create agent bot %q: %w", name, err)
+		}
+		found, in.Changed = &made, true
+		e.log.InfoContext(ctx, "chatwoot agent bot created", "account", in.AccountID, "bot", made.ID)
+	case found.OutgoingURL == nil || *found.OutgoingURL != e.cfg.BotURL:
+		if err := e.client.setOutgoingURL(ctx, in.AccountID, found.ID, e.cfg.BotURL); err != nil {
+			return Inbox{}, fmt.Errorf("set the url of agent bot %d: %w", found.ID, err)
+		}
+		in.Changed = true
+		e.log.InfoContext(ctx, "chatwoot agent bot url corrected", "account", in.AccountID, "bot", found.ID)
+	}
+	connected, err := e.client.inboxBot(ctx, in.AccountID, in.ID)
+	if err != nil {
+		return Inbox{}, fmt.Errorf("read the bot of inbox %d: %w", in.ID, err)
+	}
+	if connected != found.ID {
+		if err := e.client.setInboxBot(ctx, in.AccountID, in.ID, found.ID); err != nil {
+			return Inbox{}, fmt.Errorf("connect agent bot %d to inbox %d: %w", found.ID, in.ID, err)
+		}
+		in.Changed = true
+		e.log.InfoContext(ctx, "chatwoot agent bot connected", "inbox", in.ID, "bot", found.ID, "instead_of", connected)
+	}
+	has, err := e.client.bot(ctx, in.AccountID, found.ID)
+	switch {
+	case err != nil:
+		return Inbox{}, fmt.Errorf("read agent bot %d: %w", found.ID, err)
+	case has.OutgoingURL == nil || *has.OutgoingURL != e.cfg.BotURL:
+		return Inbox{}, fmt.Errorf("agent bot %d does not keep its url: chatwoot accepted it and shows another", found.ID)
+	case has.Secret == "" || has.AccessToken == "":
+		return Inbox{}, fmt.Errorf("agent bot %d shows no secret or token: chatwoot signs the webhooks of bots since v4.13.0; upgrade it", found.ID)
+	}
+	in.Bot = Bot{ID: has.ID, Token: Secret(has.AccessToken), Secret: Secret(has.Secret)}
+	return in, nil
 }
 
 // waitReady polls GET /api: /health answers before database and queue do.

@@ -160,7 +160,7 @@ func (c *Client) Agents(ctx context.Context) (api.Agents, error) {
 	return list, err
 }
 
-// PutAgent sets an agent's name and capacity; agent is kind:id.
+// PutAgent sets an agent's name, capacity and policies, all of them; agent is kind:id.
 func (c *Client) PutAgent(ctx context.Context, agent string, r api.AgentRequest) error {
 	return c.call(ctx, http.MethodPut, agentPath(agent), nil, r, nil)
 }
@@ -168,6 +168,24 @@ func (c *Client) PutAgent(ctx context.Context, agent string, r api.AgentRequest)
 // PutPresence says how an agent is.
 func (c *Client) PutPresence(ctx context.Context, agent string, r api.PresenceRequest) error {
 	return c.call(ctx, http.MethodPut, agentPath(agent)+"/presence", nil, r, nil)
+}
+
+// Rules reads rules by their version; with an empty one, those in force.
+func (c *Client) Rules(ctx context.Context, version string) (api.Rules, error) {
+	var r api.Rules
+	path := "/v1/rules"
+	if version != "" {
+		path += "/" + url.PathEscape(version)
+	}
+	err := c.call(ctx, http.MethodGet, path, nil, nil, &r)
+	return r, err
+}
+
+// PutRules puts a text of rules in force.
+func (c *Client) PutRules(ctx context.Context, text string) (api.RulesStored, error) {
+	var done api.RulesStored
+	err := c.call(ctx, http.MethodPut, "/v1/rules", nil, api.RulesRequest{Text: text}, &done)
+	return done, err
 }
 
 // Turn names a turn by what the flow was sent.
@@ -203,6 +221,85 @@ func (c *Client) Reply(ctx context.Context, t Turn, parts []api.Part) (api.TurnS
 	err := c.call(ctx, http.MethodPost, t.path("replies"), t.header(), api.ReplyRequest{Parts: parts}, &s)
 	return s, err
 }
+
+// TakeMessages fetches what was written meanwhile into the turn.
+func (c *Client) TakeMessages(ctx context.Context, t Turn) (api.TurnMessages, error) {
+	var m api.TurnMessages
+	err := c.call(ctx, http.MethodPost, t.path("messages"), t.header(), nil, &m)
+	return m, err
+}
+
+// Answer answers the turn with all an answer may have.
+func (c *Client) Answer(ctx context.Context, t Turn, r api.ReplyRequest) (api.TurnStanding, error) {
+	var s api.TurnStanding
+	err := c.call(ctx, http.MethodPost, t.path("replies"), t.header(), r, &s)
+	return s, err
+}
+
+// LetterFilter narrows a list of dead letters. Zero fields do not narrow; a zero Limit is the router's own page.
+type LetterFilter struct {
+	State, Reason, Channel, After string
+	Before                        time.Time
+	Limit                         int
+}
+
+// DeadLetters reads one page of dead letters.
+func (c *Client) DeadLetters(ctx context.Context, f LetterFilter) (api.DeadLetters, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"state": f.State, "reason": f.Reason, "channel": f.Channel, "after": f.After} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if !f.Before.IsZero() {
+		q.Set("before", f.Before.UTC().Format(time.RFC3339Nano))
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	var list api.DeadLetters
+	err := c.call(ctx, http.MethodGet, "/v1/dead-letters?"+q.Encode(), nil, nil, &list)
+	return list, err
+}
+
+// DeadLetter reads one.
+func (c *Client) DeadLetter(ctx context.Context, id string) (api.DeadLetter, error) {
+	var one api.DeadLetter
+	err := c.call(ctx, http.MethodGet, letterPath(id), nil, nil, &one)
+	return one, err
+}
+
+// Redrive gives a dead letter's messages to an AI again.
+func (c *Client) Redrive(ctx context.Context, id string) (api.DeadLetter, error) {
+	var one api.DeadLetter
+	err := c.call(ctx, http.MethodPost, letterPath(id)+"/redrive", nil, nil, &one)
+	return one, err
+}
+
+// Drop leaves a dead letter's messages unanswered.
+func (c *Client) Drop(ctx context.Context, id, reason string) (api.DeadLetter, error) {
+	var one api.DeadLetter
+	err := c.call(ctx, http.MethodPost, letterPath(id)+"/drop", nil, api.DropRequest{Reason: reason}, &one)
+	return one, err
+}
+
+// RedriveAll redrives a piece of those the request names, and DropAll drops it. Next of the result says that there are more.
+func (c *Client) RedriveAll(ctx context.Context, r api.LettersRequest) (api.LettersResult, error) {
+	return c.decideAll(ctx, "redrive", r)
+}
+
+// DropAll is described at RedriveAll.
+func (c *Client) DropAll(ctx context.Context, r api.LettersRequest) (api.LettersResult, error) {
+	return c.decideAll(ctx, "drop", r)
+}
+
+func (c *Client) decideAll(ctx context.Context, what string, r api.LettersRequest) (api.LettersResult, error) {
+	var result api.LettersResult
+	err := c.call(ctx, http.MethodPost, "/v1/dead-letters/"+what, nil, r, &result)
+	return result, err
+}
+
+func letterPath(id string) string { return "/v1/dead-letters/" + url.PathEscape(id) }
 
 // Settle says whether an ambiguous part reached the customer.
 func (c *Client) Settle(ctx context.Context, id string, no int, r api.SettleRequest) (api.Conversation, error) {

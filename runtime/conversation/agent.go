@@ -15,7 +15,31 @@ type Agent struct {
 	Given    int // how many it has that count
 	Active   int // how many it has
 	Presence Presence
+	// MidTurn is what becomes of messages that come while an AI has a turn. Empty: MidTurnQueue; of a human always empty.
+	MidTurn MidTurn
+	// Holding is said to the customer when an AI did not answer; empty: nothing is.
+	Holding string
 }
+
+// MidTurn says what an AI wants done with messages that come while it has a turn.
+type MidTurn string
+
+// The policies. Under each of them every message is answered once, by one turn.
+const (
+	MidTurnQueue  MidTurn = "queue"  // they wait for the next turn
+	MidTurnMerge  MidTurn = "merge"  // a turn not answered yet is broken off and begun anew with all of them
+	MidTurnAppend MidTurn = "append" // the flow may fetch them into its turn; those it does not fetch wait for the next
+)
+
+// MidTurns lists all policies.
+func MidTurns() []MidTurn { return []MidTurn{MidTurnQueue, MidTurnMerge, MidTurnAppend} }
+
+// MaxRestarts is how often in a row a turn is begun anew for messages that came meanwhile: who goes on writing gets an answer
+// all the same.
+const MaxRestarts = 3
+
+// MaxHoldingBytes bounds Agent.Holding.
+const MaxHoldingBytes = 4096
 
 // Presence is how an agent says it is.
 type Presence string

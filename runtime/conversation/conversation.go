@@ -152,6 +152,8 @@ type Conversation struct {
 
 	// Cluster is the cluster generation Epoch was minted in.
 	Cluster int64
+	// MergedInto is the conversation that goes on for this one, however many merges away; zero: it was not merged.
+	MergedInto ID
 	// Turn is the open turn; nil if there is none or it was not asked for.
 	Turn *OpenTurn
 }
@@ -214,6 +216,13 @@ type Channel struct {
 	Tenant           string
 	HookSecretSHA256 [32]byte
 	Flow             string // n8n webhook path of the flow that answers
+	Mirror           bool   // its conversations are shown in Chatwoot
+}
+
+// HookProof is how a webhook shows whom it comes from: either is enough. Empty: it did not try.
+type HookProof struct {
+	Secret string // the channel's hook secret
+	Token  string // signed with a key made of it
 }
 
 // Contact is the customer's side of a conversation.
@@ -230,10 +239,43 @@ type Unrouted struct {
 	Flow         string // the channel's flow; empty if it has none
 	State        State
 	Epoch        int64
+	// Rules is the version of the tenant's rules in force; empty if there are none. Without rules, what follows is not read.
+	Rules string
+	Facts Facts
+}
+
+// Facts are what the rules may ask about, by the database's clock.
+type Facts struct {
+	Now         time.Time
+	Contact     Contact
+	Texts       []string  // of what waits, in the order it is answered, the first FactsMessages of it
+	Kinds       []string  // of the same messages
+	Waiting     int       // how many of them there are
+	Before      int64     // messages that came before
+	BeforeAt    time.Time // when the last of those came; zero if there was none
+	Stretches   int       // how often a human had it
+	LastOwner   Owner
+	LastOwnerAt time.Time // until when
+}
+
+// FactsMessages bounds how many of the messages that wait the rules see.
+const FactsMessages = 64
+
+// Rulebook is the text of rules by which conversations are given, as it was stored. What is stored under a version never changes.
+type Rulebook struct {
+	Tenant  string
+	Version string
+	Text    string
+	At      time.Time // stored, or for the one in force since when it is that
+	By      string    // who did it
 }
 
 // Window is the burst window: a turn starts Quiet after the last message, and at most Cap after the first.
 type Window struct {
 	Quiet time.Duration
 	Cap   time.Duration
+	// Media is how much longer a turn waits for an attachment's content.
+	Media time.Duration
+	// Typing is how long a contact seen typing is believed to go on.
+	Typing time.Duration
 }

@@ -47,6 +47,8 @@ type Change struct {
 	StretchEnds   bool
 	// Through bounds what the human stretch covers; zero: all messages that have arrived.
 	Through int64
+	// Moved: messages came from another conversation, or went there.
+	Moved bool
 	// Drop: what waits is not answered, because the conversation was closed.
 	Drop bool
 	// Gives: the owner was chosen by others, so its capacity counts.
@@ -54,13 +56,16 @@ type Change struct {
 }
 
 // Decide applies a command to a conversation as it stands: pure, so it is what the property tests and the simulation run.
-// Errors: ErrInvalid, or a *RefusedError around ErrStaleEpoch, ErrNotOwner, ErrWrongState, ErrOfferGone, ErrNotYet or
-// ErrNoAgent.
+// Errors: ErrInvalid, or a *RefusedError around ErrMerged, ErrStaleEpoch, ErrNotOwner, ErrWrongState, ErrOfferGone,
+// ErrNotYet or ErrNoAgent.
 func Decide(c Conversation, cmd Command, t Terms) (Change, error) {
 	if err := cmd.Check(); err != nil {
 		return Change{}, err
 	}
 	d := &decision{before: c, cmd: cmd, terms: t, change: Change{After: c}}
+	if c.MergedInto != 0 {
+		return Change{}, d.merged()
+	}
 	if cmd.IfEpoch != AnyEpoch && cmd.IfEpoch != c.Epoch {
 		return Change{}, d.refuse(ErrStaleEpoch)
 	}

@@ -47,7 +47,8 @@ func Insist(ctx context.Context, operation func() error) error {
 func refused(err error) bool {
 	for _, final := range []error{
 		ErrStaleEpoch, ErrTurnClosed, ErrNothingDue, ErrSuperseded, ErrInvalid, ErrNotFound, ErrWrongState, ErrNotOwner,
-		ErrOfferGone, ErrNotYet, ErrNoAgent, ErrAtCapacity, ErrKeyReused, ErrSenderAlive, ErrBadToken,
+		ErrOfferGone, ErrNotYet, ErrNoAgent, ErrAtCapacity, ErrKeyReused, ErrSenderAlive, ErrBadToken, ErrMerged, ErrOnTheWire,
+		ErrHumanOnDuty, ErrDecided, ErrNoLetter, ErrNotAppending,
 	} {
 		if errors.Is(err, final) {
 			return true

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 )
 
@@ -44,6 +45,30 @@ func (k TurnKey) Token(t TurnRef) string {
 	number(t.Deadline.UnixMicro())
 	number(t.Cluster)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Trace identifies a turn to whoever follows a request through several services.
+type Trace struct {
+	ID   [16]byte
+	Span [8]byte
+}
+
+// Parent is the trace as a W3C traceparent header: version 00, sampled.
+func (t Trace) Parent() string { return fmt.Sprintf("00-%x-%x-01", t.ID, t.Span) }
+
+// String is the trace id in hexadecimal digits.
+func (t Trace) String() string { return hex.EncodeToString(t.ID[:]) }
+
+// Trace makes a turn's trace from the turn itself, so that every attempt and every replica has the same without it being kept. The
+// key makes it one that nobody else's turn has.
+func (k TurnKey) Trace(t TurnRef) Trace {
+	mac := hmac.New(sha256.New, k.key)
+	fmt.Fprintf(mac, "trace\x00%s\x00%d\x00%d\x00%d", t.Tenant, t.Conversation, t.No, t.Cluster)
+	var trace Trace
+	sum := mac.Sum(nil)
+	copy(trace.ID[:], sum)
+	copy(trace.Span[:], sum[len(trace.ID):])
+	return trace
 }
 
 // String hides the key from every printing verb.

@@ -29,10 +29,13 @@ const (
 	VerbReopen   Verb = "reopen"
 
 	// The router's own. A queue is a pass to the queue when a turn cannot be brought to an end; inbound is the first step
-	// of a claim; recover follows the loss of committed history.
+	// of a claim; recover follows the loss of committed history; merge joins two conversations of one contact, and follow takes
+	// along what was filed in the old one afterwards.
 	VerbQueue   Verb = "queue"
 	VerbInbound Verb = "inbound"
 	VerbRecover Verb = "recover"
+	VerbMerge   Verb = "merge"
+	VerbFollow  Verb = "follow"
 )
 
 // Verbs lists what clients may ask for.
@@ -109,6 +112,8 @@ type Command struct {
 	Context json.RawMessage // pass, offer, handback: what the next agent should know; an object of at most 4096 bytes
 	// RuleVersion says which rules decided, when the router acts.
 	RuleVersion string
+	// Say, with a claim, is what the customer is told when the conversation goes there; empty: nothing.
+	Say string `json:",omitempty"`
 }
 
 // Result is what a verb did.
@@ -134,7 +139,9 @@ func (c Command) Check() error {
 		return bad("the idempotency key has %d bytes, at most %d are kept", len(c.Key), maxKeyBytes)
 	case len(c.Reason) > maxReasonBytes:
 		return bad("the reason has %d bytes, at most %d are kept", len(c.Reason), maxReasonBytes)
-	case strings.ContainsRune(c.Key+c.Reason+c.To.ID, 0):
+	case c.Say != "" && (c.Verb != VerbClaim || c.Actor != Router):
+		return bad("only the router's claim says something")
+	case strings.ContainsRune(c.Key+c.Reason+c.To.ID+c.Say, 0):
 		return bad("a NUL character cannot be kept")
 	case c.Wait < 0 || c.Wait > MaxWait:
 		return bad("a wait of %s is not between zero and %s", c.Wait, MaxWait)

@@ -23,6 +23,7 @@ type Store interface {
 	conversation.Ownership
 	conversation.Turns
 	conversation.Processes
+	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
 }
 
 // Gate sends the answer of a replied turn.
@@ -38,13 +39,15 @@ type Observer interface {
 	FlowAsked(outcome string, took time.Duration)
 	// TurnEnded is called when this process is through with a turn.
 	TurnEnded(outcome string)
+	// FlowState is called when a flow is left alone, tried again, or well again; state is open, half-open or closed.
+	FlowState(flow, state string)
 }
 
 // Config holds what a Dispatcher needs. Fields without a default are required.
 type Config struct {
 	Store    Store
 	Flow     conversation.Flow
-	Router   routing.Router
+	Rules    *routing.Book
 	Gate     Gate
 	Process  conversation.Process
 	Key      conversation.TurnKey
@@ -54,6 +57,12 @@ type Config struct {
 	Poll time.Duration
 	// MaxRunning bounds the turns in this process. Zero means 64.
 	MaxRunning int
+	// Flows bounds what one flow may take of them.
+	Flows FlowLimits
+	// History is how many messages of the time before a flow is told. Zero: none.
+	History int
+	// Changed is called after this process changed an owner, or began a turn anew. Nil: nobody is told.
+	Changed func()
 	// Grace is how long turns may go on after Run's context ended before they are handed back. Zero: not at all.
 	Grace    time.Duration
 	Observer Observer
@@ -63,6 +72,7 @@ type Config struct {
 // Dispatcher runs turns. Make it with New, start it with Run.
 type Dispatcher struct {
 	c     Config
+	flows *flows
 	wakes chan string // room for one: a second wake-up before the look adds nothing
 	slots chan struct{}
 
@@ -110,8 +120,11 @@ func New(c Config) *Dispatcher {
 	if c.MaxRunning == 0 {
 		c.MaxRunning = 64
 	}
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
 	return &Dispatcher{
-		c: c, wakes: make(chan string, 1), slots: make(chan struct{}, c.MaxRunning),
+		c: c, flows: newFlows(c.Flows, c.Observer.FlowState), wakes: make(chan string, 1), slots: make(chan struct{}, c.MaxRunning),
 		checks: make(chan struct{}, 1), held: map[conversation.TurnRef]*holding{}, superseded: make(chan struct{}),
 	}
 }
@@ -178,7 +191,7 @@ func (d *Dispatcher) loop(ctx context.Context) {
 
 // nextLook is the poll interval, or less if a burst window ends before.
 func (d *Dispatcher) nextLook(ctx context.Context) (time.Duration, string, error) {
-	due, any, err := d.c.Store.NextDue(ctx)
+	due, any, err := d.c.Store.NextDue(ctx, d.flows.busy()...)
 	if err != nil {
 		return d.c.Poll, "poll", err
 	}
@@ -207,17 +220,79 @@ func (d *Dispatcher) report(ctx context.Context, err error) {
 	}
 }
 
-// look does everything there is to do now.
+// look does everything there is to do now. Turns come first: of those who wait, most have an agent already.
 func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
-	// A conversation that cannot be routed holds up neither the others nor the turns.
-	unrouted := d.route(ctx)
+	var failures error
 	if sweep {
-		unrouted = errors.Join(unrouted, d.expire(ctx))
+		failures = d.expire(ctx)
 		if err := d.takeAll(ctx, d.c.Store.ReclaimTurn); err != nil {
-			return errors.Join(unrouted, err)
+			return errors.Join(failures, err)
 		}
 	}
-	return errors.Join(unrouted, d.takeAll(ctx, d.c.Store.ClaimTurn))
+	claim := func() { failures = errors.Join(failures, d.takeAll(ctx, d.c.Store.ClaimTurn)) }
+	claim()
+	// A conversation that cannot be routed holds up neither the others nor the turns.
+	routed, err := d.route(ctx)
+	failures = errors.Join(failures, err)
+	if routed {
+		claim()
+	}
+	return errors.Join(failures, d.takeAll(ctx, d.restart), d.follow(ctx))
+}
+
+// restart breaks off a turn for the sake of what was written meanwhile. Whoever has it, here or elsewhere, stops asking.
+func (d *Dispatcher) restart(ctx context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
+	t, err := d.c.Store.RestartTurn(ctx, terms)
+	if err == nil {
+		d.c.Logger.InfoContext(ctx, "turn begun anew with what was written meanwhile", "conversation", t.Conversation, "turn", t.No)
+		d.Check()
+		d.c.Changed()
+	}
+	return t, err
+}
+
+// followBatch is how many things that follow turns one query lists.
+const followBatch = 100
+
+// follow does what agents wanted done when their answer was sent. The epoch of the turn makes it void if the conversation went
+// to somebody else meanwhile, and the turn's own key makes it happen once, wherever a router was killed.
+func (d *Dispatcher) follow(ctx context.Context) error {
+	list, err := d.c.Store.Followings(ctx, followBatch)
+	if err != nil {
+		return err
+	}
+	var failures error
+	for _, f := range list {
+		c := f.Then.Command(f.TurnRef, f.Agent)
+		result, err := d.c.Store.Do(ctx, c)
+		if errors.Is(err, conversation.ErrAtCapacity) || f.Verb == conversation.VerbPass && errors.Is(err, conversation.ErrInvalid) {
+			// The agent has no ear any more for another choice: any human may go on. Left with it, its messages would come again.
+			c.To = conversation.Owner{Kind: conversation.OwnedByQueue}
+			c.Key += "/queue"
+			result, err = d.c.Store.Do(ctx, c)
+		}
+		switch {
+		case err == nil:
+			d.c.Logger.InfoContext(ctx, "done after the answer, as the agent wanted", "conversation", f.Conversation, "turn", f.No, "verb",
+				f.Verb, "owner", result.Conversation.Owner, "state", result.Conversation.State, "epoch", result.Conversation.Epoch)
+			d.c.Changed()
+			d.Wake("local")
+		case final(err):
+			d.c.Logger.WarnContext(ctx, "not done after the answer, though the agent wanted it", "conversation", f.Conversation,
+				"turn", f.No, "verb", f.Verb, "err", err)
+		default:
+			failures = errors.Join(failures, fmt.Errorf("%s after turn %s/%d: %w", f.Verb, f.Conversation, f.No, err))
+			continue
+		}
+		failures = errors.Join(failures, d.c.Store.Followed(ctx, f.TurnRef))
+	}
+	return failures
+}
+
+// final says that a verb will be refused however often it is tried.
+func final(err error) bool {
+	return outrun(err) || errors.Is(err, conversation.ErrInvalid) || errors.Is(err, conversation.ErrNotOwner) ||
+		errors.Is(err, conversation.ErrKeyReused) || errors.Is(err, conversation.ErrNotFound)
 }
 
 // routeBatch is how many unrouted conversations one query lists.
@@ -226,34 +301,41 @@ const routeBatch = 100
 // maxRouteFailures in a row mean that the store is the trouble, and not a conversation.
 const maxRouteFailures = 3
 
-func (d *Dispatcher) route(ctx context.Context) error {
-	var failures error
+// route gives every conversation without an owner to an agent, and says whether it gave any.
+func (d *Dispatcher) route(ctx context.Context) (routed bool, failures error) {
 	inARow := 0
 	for {
 		list, err := d.c.Store.Unrouted(ctx, routeBatch)
 		if err != nil {
-			return errors.Join(failures, err)
+			return routed, errors.Join(failures, err)
 		}
 		for _, u := range list {
-			decision := d.c.Router.Decide(u)
-			result, err := d.claim(ctx, u, decision)
+			decision, err := d.c.Rules.Decide(ctx, u)
+			var result conversation.Result
+			if err == nil {
+				result, err = d.claim(ctx, u, decision)
+			}
 			if outrun(err) {
 				continue // another replica was faster
 			}
 			if err != nil {
 				failures = errors.Join(failures, fmt.Errorf("route conversation %s: %w", u.Conversation, err))
 				if inARow++; inARow == maxRouteFailures {
-					return failures
+					return routed, failures
 				}
 				continue
 			}
-			inARow = 0
+			inARow, routed = 0, true
 			d.c.Logger.InfoContext(ctx, "conversation routed", "conversation", u.Conversation, "channel", u.Channel,
-				"owner", result.Conversation.Owner, "epoch", result.Conversation.Epoch, "reason", decision.Reason)
+				"owner", result.Conversation.Owner, "epoch", result.Conversation.Epoch, "reason", decision.Reason, "rules", decision.RuleVersion)
+			for _, f := range decision.Failed {
+				d.c.Logger.WarnContext(ctx, "a rule's condition could not be told, and so did not hold", "conversation", u.Conversation,
+					"rules", decision.RuleVersion, "rule", f.Rule, "err", f.Err)
+			}
 		}
 		// The same ones would be listed again: what failed is tried at the next look.
 		if len(list) < routeBatch || failures != nil {
-			return failures
+			return routed, failures
 		}
 	}
 }
@@ -262,7 +344,7 @@ func (d *Dispatcher) route(ctx context.Context) error {
 func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to routing.Decision) (conversation.Result, error) {
 	c := conversation.Command{
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
-		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion,
+		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say,
 	}
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
@@ -318,6 +400,7 @@ func (d *Dispatcher) takeAll(ctx context.Context, take func(context.Context, con
 		default:
 			return nil // the end of a turn wakes us
 		}
+		terms.Busy = d.flows.busy()
 		turn, err := take(ctx, terms)
 		if err != nil {
 			<-d.slots
@@ -334,6 +417,8 @@ func (d *Dispatcher) takeAll(ctx context.Context, take func(context.Context, con
 func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 	// Turns outlive the claiming loop: they end by themselves, by losing the lease, or when the grace period is over.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	t.Trace = d.c.Key.Trace(t.TurnRef)
+	d.flows.began(t.Flow)
 	h := newHolding(cancel, t.Expires)
 	d.mu.Lock()
 	d.held[t.TurnRef] = h
@@ -344,6 +429,7 @@ func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 			delete(d.held, t.TurnRef)
 			d.mu.Unlock()
 			cancel(nil)
+			d.flows.ended(t.Flow)
 			<-d.slots
 			d.Wake("local") // messages may have come meanwhile
 		}()
@@ -351,7 +437,8 @@ func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 		outcome := d.run(ctx, t, h)
 		d.c.Observer.TurnEnded(string(outcome))
 		d.c.Logger.InfoContext(ctx, "turn ended", "conversation", t.Conversation, "turn", t.No, "gen", t.Gen,
-			"epoch", t.Epoch, "agent", t.Flow, "outcome", outcome, "dur", time.Since(start))
+			"epoch", t.Epoch, "agent", t.Flow, "outcome", outcome, "trace", t.Trace.String(),
+			"dur", time.Since(start))
 	})
 }
 

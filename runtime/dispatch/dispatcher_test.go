@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +39,48 @@ type store struct {
 	failures  []conversation.Failure
 	looks     int
 	reclaimed int
+	parts     []conversation.Part // of the newest reply
+	then      []conversation.Then
+	restarts  []conversation.Turn // turns to begin anew
+	follows   []conversation.Following
+	did       []conversation.Command
+	doing     error
+	kept      int64 // attachments
+}
+
+func (s *store) RestartTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.restarts) == 0 {
+		return conversation.Turn{}, conversation.ErrNothingDue
+	}
+	t := s.restarts[0]
+	s.restarts = s.restarts[1:]
+	return t, nil
+}
+
+func (s *store) Background(context.Context, conversation.TurnRef, int) (conversation.Background, error) {
+	return conversation.Background{}, nil
+}
+
+func (s *store) Followings(context.Context, int) ([]conversation.Following, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]conversation.Following(nil), s.follows...), nil
+}
+
+func (s *store) Followed(context.Context, conversation.TurnRef) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.follows = s.follows[1:]
+	return nil
+}
+
+func (s *store) PutMedia(context.Context, string, conversation.ID, conversation.Content) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept++
+	return s.kept, nil
 }
 
 func (s *store) tell(what string) {
@@ -45,15 +89,42 @@ func (s *store) tell(what string) {
 	s.told = append(s.told, what)
 }
 
+// heard is what it was told so far.
+func (s *store) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.told)
+}
+
+// waiting are the turns nobody has taken.
+func (s *store) waiting() []conversation.Turn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.due)
+}
+
+// inHand are the turns a dispatcher holds.
+func inHand(d *Dispatcher) []conversation.TurnRef {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.held))
+}
+
 func (s *store) Unrouted(_ context.Context, limit int) ([]conversation.Unrouted, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.looks++
-	return s.unrouted[:min(limit, len(s.unrouted))], nil
+	return slices.Clone(s.unrouted[:min(limit, len(s.unrouted))]), nil
 }
 
 func (s *store) Do(_ context.Context, c conversation.Command) (conversation.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Actor.Kind == conversation.ActorAI {
+		s.did = append(s.did, c)
+		return conversation.Result{}, s.doing
+	}
 	if c.Verb != conversation.VerbClaim {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.overdue = s.overdue[1:]
 		s.told = append(s.told, string(c.Verb))
 		return conversation.Result{}, nil
@@ -78,23 +149,26 @@ func (s *store) FindTurn(context.Context, conversation.ID, int, string) (convers
 	return conversation.Holding{State: s.state}, nil
 }
 
-func (s *store) ClaimTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
+func (s *store) ClaimTurn(_ context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.due) == 0 {
-		return conversation.Turn{}, conversation.ErrNothingDue
+	for i, t := range s.due {
+		if !slices.Contains(terms.Busy, t.Flow) {
+			s.due = slices.Delete(slices.Clone(s.due), i, i+1)
+			return t, nil
+		}
 	}
-	t := s.due[0]
-	s.due = s.due[1:]
-	return t, nil
+	return conversation.Turn{}, conversation.ErrNothingDue
 }
 
 func (s *store) ReclaimTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reclaimed++
 	return conversation.Turn{}, conversation.ErrNothingDue
 }
 
-func (s *store) NextDue(context.Context) (time.Duration, bool, error) {
+func (s *store) NextDue(context.Context, ...string) (time.Duration, bool, error) {
 	return s.nextDue, s.anyDue, nil
 }
 
@@ -125,9 +199,12 @@ func (s *store) HandBack(context.Context, conversation.TurnRef) error {
 	return nil
 }
 
-func (s *store) Reply(_ context.Context, _ conversation.TurnRef, _ string, parts []conversation.Part) error {
+func (s *store) Reply(_ context.Context, _ conversation.TurnRef, _ string, parts []conversation.Part, then ...conversation.Then) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parts, s.then = parts, then
 	if s.reply == nil {
-		s.tell("reply")
+		s.told = append(s.told, "reply")
 	}
 	return s.reply
 }
@@ -138,31 +215,37 @@ func (s *store) Cancel(context.Context, conversation.TurnRef, string) error {
 }
 
 func (s *store) Fail(_ context.Context, _ conversation.TurnRef, f conversation.Failure) error {
-	s.tell("fail")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, "fail")
 	s.failures = append(s.failures, f)
 	return nil
 }
 
 // flow answers with the errors of its list, then with one part; with block it waits for its context.
 type flow struct {
+	mu    sync.Mutex // guards errs: several turns ask one flow
 	errs  []error
 	parts []conversation.Part
+	then  *conversation.Then
 	block bool
-	asked int32 // atomic: several turns ask one flow
+	asked int32 // atomic
 }
 
-func (f *flow) Ask(ctx context.Context, _ conversation.Turn) ([]conversation.Part, error) {
+func (f *flow) Ask(ctx context.Context, _ conversation.Turn) (conversation.Answer, error) {
 	atomic.AddInt32(&f.asked, 1)
 	if f.block {
 		<-ctx.Done()
-		return nil, &conversation.FlowError{Retry: true, Err: ctx.Err()}
+		return conversation.Answer{}, &conversation.FlowError{Retry: true, Err: ctx.Err()}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(f.errs) > 0 {
 		err := f.errs[0]
 		f.errs = f.errs[1:]
-		return nil, err
+		return conversation.Answer{}, err
 	}
-	return f.parts, nil
+	return conversation.Answer{Parts: f.parts, Then: f.then}, nil
 }
 
 type gate struct{ outcome conversation.Outcome }
@@ -174,10 +257,11 @@ type noObserver struct{}
 func (noObserver) Woken(string)                    {}
 func (noObserver) FlowAsked(string, time.Duration) {}
 func (noObserver) TurnEnded(string)                {}
+func (noObserver) FlowState(string, string)        {}
 
 func newDispatcher(s Store, f *flow) *Dispatcher {
 	return New(Config{
-		Store: s, Flow: f, Router: routing.ChannelFlow{}, Gate: gate{conversation.OutcomeDone}, Lease: 9 * time.Second,
+		Store: s, Flow: f, Rules: routing.NewBook(nil, slog.New(slog.DiscardHandler)), Gate: gate{conversation.OutcomeDone}, Lease: 9 * time.Second,
 		MaxRunning: 2, Grace: 20 * time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler),
 	})
 }
@@ -195,29 +279,29 @@ func TestHowATurnEnds(t *testing.T) {
 	again := &conversation.FlowError{Retry: true, Status: 404}
 	for _, c := range []struct {
 		name    string
-		flow    flow
+		flow    *flow // nil: one that is not asked
 		reply   error
 		turn    func(*conversation.Turn)
 		outcome conversation.Outcome
 		told    []string
 		asked   int
 	}{
-		{name: "answered", flow: flow{parts: one}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
-		{name: "silence", flow: flow{}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
-		{name: "asked until it answers", flow: flow{errs: []error{again, again, errDown}, parts: one},
+		{name: "answered", flow: &flow{parts: one}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
+		{name: "silence", flow: &flow{}, outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 1},
+		{name: "asked until it answers", flow: &flow{errs: []error{again, again, errDown}, parts: one},
 			outcome: conversation.OutcomeDone, told: []string{"reply"}, asked: 4},
-		{name: "refused", flow: flow{errs: []error{&conversation.FlowError{Status: 403}}},
+		{name: "refused", flow: &flow{errs: []error{&conversation.FlowError{Status: 403}}},
 			outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
-		{name: "never answered", flow: flow{block: true}, outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
+		{name: "never answered", flow: &flow{block: true}, outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
 		{name: "taken over too late", turn: func(t *conversation.Turn) { t.Expires = time.Now() },
 			outcome: conversation.OutcomeFailed, told: []string{"fail"}},
 		{name: "owner changed while away", turn: func(t *conversation.Turn) { t.Stale = true },
 			outcome: conversation.OutcomeCancelled, told: []string{"cancel"}},
-		{name: "owner changed while asking", flow: flow{parts: one}, reply: conversation.ErrStaleEpoch,
+		{name: "owner changed while asking", flow: &flow{parts: one}, reply: conversation.ErrStaleEpoch,
 			outcome: conversation.OutcomeCancelled, told: []string{"cancel"}, asked: 1},
-		{name: "somebody else has it", flow: flow{parts: one}, reply: conversation.ErrTurnClosed,
+		{name: "somebody else has it", flow: &flow{parts: one}, reply: conversation.ErrTurnClosed,
 			outcome: conversation.OutcomeLost, asked: 1},
-		{name: "store down to the deadline", flow: flow{parts: one}, reply: errDown,
+		{name: "store down to the deadline", flow: &flow{parts: one}, reply: errDown,
 			outcome: conversation.OutcomeFailed, told: []string{"fail"}, asked: 1},
 		{name: "answered before the takeover", turn: func(t *conversation.Turn) { t.State = conversation.TurnReplied },
 			outcome: conversation.OutcomeDone},
@@ -225,16 +309,19 @@ func TestHowATurnEnds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				turn := running(1)
+				turn, f := running(1), c.flow
 				if c.turn != nil {
 					c.turn(&turn)
+				}
+				if f == nil {
+					f = &flow{}
 				}
 				s, start := &store{reply: c.reply}, time.Now()
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
-				require.Equal(t, c.outcome, newDispatcher(s, &c.flow).run(ctx, turn, newHolding(cancel, turn.Expires)))
-				require.Equal(t, c.told, s.told)
-				require.EqualValues(t, c.asked, atomic.LoadInt32(&c.flow.asked))
+				require.Equal(t, c.outcome, newDispatcher(s, f).run(ctx, turn, newHolding(cancel, turn.Expires)))
+				require.Equal(t, c.told, s.heard())
+				require.EqualValues(t, c.asked, atomic.LoadInt32(&f.asked))
 				require.LessOrEqual(t, time.Since(start), 2*time.Minute, "nothing goes on after the deadline")
 			})
 		})
@@ -277,7 +364,9 @@ func TestRouteGoesOnPastAFasterReplica(t *testing.T) {
 		}
 		s.unrouted = append(s.unrouted, u)
 	}
-	require.NoError(t, newDispatcher(s, &flow{}).route(t.Context()))
+	routed, err := newDispatcher(s, &flow{}).route(t.Context())
+	require.NoError(t, err)
+	require.True(t, routed)
 	require.Len(t, s.claims, routeBatch+1)
 	require.Equal(t, 2, s.looks, "a full batch is followed by another look")
 	require.Equal(t, "channel_flow", s.claims[0].Reason)
@@ -292,15 +381,15 @@ func TestTurnsAreBoundedBySlots(t *testing.T) {
 		d := newDispatcher(s, f)
 		require.NoError(t, d.look(t.Context(), true))
 		synctest.Wait()
-		require.Len(t, s.due, 1)
-		require.Len(t, d.held, 2)
+		require.Len(t, s.waiting(), 1)
+		require.Len(t, inHand(d), 2)
 		require.Equal(t, 1, s.reclaimed)
 
 		start := time.Now()
 		d.drain()
 		require.Equal(t, d.c.Grace, time.Since(start), "turns may go on for the grace period")
-		require.Equal(t, []string{"hand back", "hand back"}, s.told)
-		require.Empty(t, d.held)
+		require.Equal(t, []string{"hand back", "hand back"}, s.heard())
+		require.Empty(t, inHand(d))
 		require.Empty(t, d.slots)
 		require.Len(t, d.wakes, 1, "the end of a turn brings the next look")
 	})
@@ -318,17 +407,17 @@ func TestLostLeaseEndsATurnWithoutAWord(t *testing.T) {
 			close(done)
 		}()
 		synctest.Wait()
-		require.Len(t, d.held, 1)
+		require.Len(t, inHand(d), 1)
 		<-time.After(d.c.Lease + time.Millisecond) // the bubble's clock: three heartbeats
 		synctest.Wait()
-		require.Len(t, d.held, 1, "the lease is renewed")
+		require.Len(t, inHand(d), 1, "the lease is renewed")
 		s.mu.Lock()
 		s.lost = true
 		s.mu.Unlock()
 		<-time.After(d.c.Lease / 3)
 		synctest.Wait()
-		require.Empty(t, d.held)
-		require.Empty(t, s.told, "it is somebody else's turn")
+		require.Empty(t, inHand(d))
+		require.Empty(t, s.heard(), "it is somebody else's turn")
 		cancel()
 		<-done
 	})
@@ -373,7 +462,7 @@ func TestRouteGoesOnPastAConversationThatCannotBeClaimed(t *testing.T) {
 	for i := range 4 {
 		s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(i), Flow: "f"})
 	}
-	err := newDispatcher(s, &flow{}).route(t.Context())
+	_, err := newDispatcher(s, &flow{}).route(t.Context())
 	require.ErrorIs(t, err, errDown)
 	require.Len(t, s.claims, 2)
 }
@@ -386,7 +475,9 @@ func TestRouteStopsWhenTheStoreIsTheTrouble(t *testing.T) {
 		s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(i), Flow: "f"})
 	}
 	s.unrouted = append(s.unrouted, conversation.Unrouted{Conversation: conversation.ID(routeBatch), Flow: "f"})
-	require.ErrorIs(t, newDispatcher(s, &flow{}).route(t.Context()), errDown)
+	routed, err := newDispatcher(s, &flow{}).route(t.Context())
+	require.ErrorIs(t, err, errDown)
+	require.False(t, routed)
 	require.Empty(t, s.claims)
 }
 
@@ -402,7 +493,7 @@ func held(t *testing.T, s *store, f *flow) (*Dispatcher, func()) {
 		close(done)
 	}()
 	synctest.Wait()
-	require.Len(t, d.held, 1)
+	require.Len(t, inHand(d), 1)
 	return d, func() {
 		cancel()
 		<-done
@@ -425,9 +516,9 @@ func TestAnAnswerByTheAPIEndsTheAsking(t *testing.T) {
 				start := time.Now()
 				d.Check()
 				synctest.Wait()
-				require.Empty(t, d.held, "it went to the gate")
+				require.Empty(t, inHand(d), "it went to the gate")
 				require.Zero(t, time.Since(start), "at once")
-				require.Empty(t, s.told, "the answer is stored already")
+				require.Empty(t, s.heard(), "the answer is stored already")
 				stop()
 			})
 		})
@@ -441,14 +532,14 @@ func TestADeadlineThatWasMovedIsKept(t *testing.T) {
 		d, stop := held(t, s, &flow{block: true})
 		<-time.After(30 * time.Minute) // running(1) had two minutes
 		synctest.Wait()
-		require.Len(t, d.held, 1)
+		require.Len(t, inHand(d), 1)
 		s.mu.Lock()
 		s.remains = -1
 		s.mu.Unlock()
 		<-time.After(d.c.Lease)
 		synctest.Wait()
-		require.Empty(t, d.held)
-		require.Equal(t, []string{"fail"}, s.told)
+		require.Empty(t, inHand(d))
+		require.Equal(t, []string{"fail"}, s.heard())
 		require.Equal(t, conversation.ReasonDeadline, s.failures[0].Reason)
 		stop()
 	})
@@ -466,13 +557,13 @@ func TestTimersRunWithTheSweep(t *testing.T) {
 			close(done)
 		}()
 		synctest.Wait()
-		require.Equal(t, []string{"expire", "handback"}, s.told)
+		require.Equal(t, []string{"expire", "handback"}, s.heard())
 		s.mu.Lock()
 		s.overdue = append(s.overdue, conversation.Command{Verb: conversation.VerbExpire})
 		s.mu.Unlock()
 		<-time.After(d.c.Poll)
 		synctest.Wait()
-		require.Len(t, s.told, 3, "within a poll interval")
+		require.Len(t, s.heard(), 3, "within a poll interval")
 		cancel()
 		<-done
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"plantao/runtime/conversation"
@@ -24,7 +25,7 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) c
 		return d.cancelTurn(ctx, t)
 	}
 	if t.State == conversation.TurnRunning {
-		parts, failure, err := d.ask(ctx, t, h)
+		answer, failure, err := d.ask(ctx, t, h)
 		switch {
 		case errors.Is(err, conversation.ErrAnswersLater): // and has answered
 		case err != nil:
@@ -33,10 +34,10 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) c
 			return d.giveUp(ctx, t, *failure)
 		default:
 			failpoint.Hit("dispatch.answered")
-			if outcome := d.accept(ctx, t, h, parts); outcome != conversation.OutcomeDone {
+			if outcome := d.accept(ctx, t, h, answer); outcome != conversation.OutcomeDone {
 				return outcome
 			}
-			if len(parts) == 0 {
+			if len(answer.Parts) == 0 {
 				return conversation.OutcomeDone
 			}
 		}
@@ -52,17 +53,26 @@ func (d *Dispatcher) run(ctx context.Context, t conversation.Turn, h *holding) c
 
 // ask asks the flow until it answers, refuses, or the turn's deadline passes. The error is the end of ctx, or ErrAnswersLater
 // when the answer came by the API and is stored.
-func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn, h *holding) ([]conversation.Part, *conversation.Failure, error) {
+func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn, h *holding) (conversation.Answer, *conversation.Failure, error) {
 	asking, cancel := d.whileOpen(ctx, h)
 	defer cancel()
+	t.Background = d.background(asking, t)
 	var last error
 	for attempt := 1; asking.Err() == nil; attempt++ {
 		start := time.Now()
-		parts, err := d.c.Flow.Ask(asking, t)
+		answer, err := d.flows.ask(asking, d.c.Flow, t)
+		if errors.Is(err, errResting) {
+			attempt-- // it was not asked
+			if last == nil {
+				last = err
+			}
+			conversation.Pause(asking, conversation.Backoff(1, breakerLook, breakerLook))
+			continue
+		}
 		switch {
 		case err == nil:
 			d.c.Observer.FlowAsked("answered", time.Since(start))
-			return parts, nil, nil
+			return answer, nil, nil
 		case errors.Is(err, conversation.ErrAnswersLater):
 			d.c.Observer.FlowAsked("later", time.Since(start))
 			<-asking.Done()
@@ -77,24 +87,40 @@ func (d *Dispatcher) ask(ctx context.Context, t conversation.Turn, h *holding) (
 		var fe *conversation.FlowError
 		if errors.As(err, &fe) && !fe.Retry {
 			d.c.Observer.FlowAsked("refused", time.Since(start))
-			return nil, &conversation.Failure{Reason: conversation.ReasonFlowRefused, Detail: err.Error()}, nil
+			return conversation.Answer{}, &conversation.Failure{Reason: conversation.ReasonFlowRefused, Detail: err.Error()}, nil
 		}
 		d.c.Observer.FlowAsked("retry", time.Since(start))
 		d.c.Logger.WarnContext(ctx, "flow did not answer, will be asked again", "conversation", t.Conversation, "turn", t.No,
-			"gen", t.Gen, "agent", t.Flow, "attempt", attempt, "err", err)
-		conversation.Pause(asking, conversation.Backoff(attempt, flowRetryBase, flowRetryLimit))
+			"gen", t.Gen, "agent", t.Flow, "attempt", attempt, "trace", t.Trace.String(), "err", err)
+		wait := conversation.Backoff(attempt, flowRetryBase, flowRetryLimit)
+		if fe != nil && fe.After > wait {
+			wait = fe.After
+		}
+		conversation.Pause(asking, wait)
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, nil, context.Cause(ctx)
+		return conversation.Answer{}, nil, context.Cause(ctx)
 	case errors.Is(context.Cause(asking), conversation.ErrAnswersLater):
-		return nil, nil, conversation.ErrAnswersLater
+		return conversation.Answer{}, nil, conversation.ErrAnswersLater
 	}
 	detail := "the turn was taken over after its deadline"
 	if last != nil {
 		detail = fmt.Sprintf("no answer before the deadline; last: %v", last)
 	}
-	return nil, &conversation.Failure{Reason: conversation.ReasonDeadline, Detail: detail}, nil
+	return conversation.Answer{}, &conversation.Failure{Reason: conversation.ReasonDeadline, Detail: detail}, nil
+}
+
+// background is what the flow is told of the time before. It is read here and not with the claim, which holds the conversation's
+// lock. Without it the flow is not asked: it would answer as if there were no past.
+func (d *Dispatcher) background(ctx context.Context, t conversation.Turn) conversation.Background {
+	var b conversation.Background
+	// It ends with the turn at the latest, and then nothing is asked any more.
+	_ = conversation.Insist(ctx, func() (err error) {
+		b, err = d.c.Store.Background(ctx, t.TurnRef, d.c.History)
+		return err
+	})
+	return b
 }
 
 // whileOpen is ctx until the turn is answered by the API (the cause is ErrAnswersLater) or its deadline passes. A deadline can
@@ -129,12 +155,19 @@ func (d *Dispatcher) whileOpen(ctx context.Context, h *holding) (context.Context
 	return open, func() { end(nil) }
 }
 
-// accept stores the answer. conversation.OutcomeDone means it is stored.
-func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, h *holding, parts []conversation.Part) conversation.Outcome {
+// accept stores the answer, what is attached to it first. conversation.OutcomeDone means it is stored.
+func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, h *holding, a conversation.Answer) conversation.Outcome {
 	expires := h.deadline()
 	storing, cancel := context.WithDeadline(context.WithoutCancel(ctx), expires)
 	defer cancel()
-	err := conversation.Insist(storing, func() error { return d.c.Store.Reply(storing, t.TurnRef, t.Token, parts) })
+	var then []conversation.Then
+	if a.Then != nil {
+		then = append(then, *a.Then)
+	}
+	parts, err := d.keep(storing, t, a.Parts)
+	if err == nil {
+		err = conversation.Insist(storing, func() error { return d.c.Store.Reply(storing, t.TurnRef, t.Token, parts, then...) })
+	}
 	switch {
 	case err == nil:
 		return conversation.OutcomeDone
@@ -144,9 +177,30 @@ func (d *Dispatcher) accept(ctx context.Context, t conversation.Turn, h *holding
 		return conversation.OutcomeDone // by the API; the response repeats it, or comes after a commit whose answer was lost
 	case errors.Is(err, conversation.ErrTurnClosed) && time.Now().Before(expires):
 		return conversation.OutcomeLost
+	case errors.Is(err, conversation.ErrInvalid):
+		return d.giveUp(ctx, t, conversation.Failure{Reason: conversation.ReasonFlowRefused, Detail: err.Error()})
 	}
 	return d.giveUp(ctx, t, conversation.Failure{Reason: conversation.ReasonDeadline,
 		Detail: "the answer could not be stored before the deadline"})
+}
+
+// keep stores what the parts bring along. A router that is killed before the answer is stored leaves it unused.
+func (d *Dispatcher) keep(ctx context.Context, t conversation.Turn, parts []conversation.Part) ([]conversation.Part, error) {
+	kept := slices.Clone(parts)
+	for i, p := range kept {
+		if p.Content == nil {
+			continue
+		}
+		err := conversation.Insist(ctx, func() error {
+			id, err := d.c.Store.PutMedia(ctx, t.Tenant, t.Conversation, *p.Content)
+			kept[i].Media, kept[i].Content = &conversation.PartMedia{ID: id, Kind: p.Content.Kind}, nil
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
 }
 
 func (d *Dispatcher) answeredAlready(ctx context.Context, t conversation.Turn) bool {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/dial"
 	"plantao/runtime/failpoint"
 )
 
@@ -26,7 +27,6 @@ var errLate = errors.New("the lease or the deadline ran out before the first byt
 
 const (
 	maxAnswerBytes = 4 << 20
-	dialTimeout    = 3 * time.Second
 )
 
 // ClientConfig says how to reach Evolution.
@@ -36,14 +36,23 @@ type ClientConfig struct {
 	// Timeout bounds one call, from dialling to the last byte of the answer. Zero means 30 s: sendText looks the number
 	// up and waits for WhatsApp.
 	Timeout time.Duration
+	// MediaTimeout bounds a call that carries an attachment, which Evolution passes on to WhatsApp before it answers. Zero means 60 s.
+	MediaTimeout time.Duration
+	// MediaBytes is the largest attachment that is fetched. Zero means 20 MB.
+	MediaBytes int64
+	// MediaHosts are the hosts, as host or host:port, from which an attachment is fetched that an event names by its URL.
+	MediaHosts []string
 }
 
 // Client implements conversation.Sender.
 type Client struct {
-	base    string
-	apiKey  string
-	timeout time.Duration
-	http    *http.Client
+	base         string
+	apiKey       string
+	timeout      time.Duration
+	mediaTimeout time.Duration
+	mediaBytes   int64
+	mediaHosts   []string
+	http         *http.Client
 }
 
 var _ conversation.Sender = (*Client)(nil)
@@ -53,9 +62,20 @@ func NewClient(c ClientConfig) *Client {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	if c.MediaTimeout == 0 {
+		c.MediaTimeout = 60 * time.Second
+	}
+	if c.MediaBytes == 0 {
+		c.MediaBytes = 20 << 20
+	}
+	places := []string{c.URL}
+	for _, host := range c.MediaHosts {
+		places = append(places, "http://"+host, "https://"+host)
+	}
+	dialer := dial.To(places...)
 	return &Client{
 		base: strings.TrimRight(c.URL, "/"), apiKey: c.APIKey, timeout: c.Timeout,
+		mediaTimeout: c.MediaTimeout, mediaBytes: c.MediaBytes, mediaHosts: c.MediaHosts,
 		http: &http.Client{
 			Transport: &http.Transport{
 				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -159,15 +179,19 @@ type sendTextRequest struct {
 
 // SendText implements conversation.Sender.
 func (c *Client) SendText(ctx context.Context, channel, chatJID, text string, notAfter time.Time) (conversation.Delivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	body, err := json.Marshal(sendTextRequest{Number: number(chatJID), Text: text})
 	if err != nil {
 		return conversation.Delivery{}, &conversation.SendError{Outcome: conversation.SendRefused, Err: err}
 	}
+	return c.send(ctx, "/message/sendText/"+url.PathEscape(channel), textUpload(body), c.timeout, notAfter)
+}
+
+// send writes one message to the wire, once.
+func (c *Client) send(ctx context.Context, path string, up upload, timeout time.Duration, notAfter time.Time) (conversation.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	w := wire{notAfter: notAfter}
-	req, err := c.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: w.gotConn}),
-		http.MethodPost, "/message/sendText/"+url.PathEscape(channel), bytes.NewReader(body))
+	req, err := up.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: w.gotConn}), c, path)
 	if err != nil {
 		return conversation.Delivery{}, &conversation.SendError{Outcome: conversation.SendRefused, Err: err}
 	}
@@ -190,6 +214,9 @@ func sendAnswer(resp *http.Response) (conversation.Delivery, error) {
 		return fail(conversation.SendNothing, errors.New("too many requests"))
 	case code == http.StatusRequestTimeout || code >= 500:
 		return fail(conversation.SendUnknown, errors.New("evolution failed"))
+	case code == http.StatusBadRequest && notConnected(answer):
+		// Evolution looks at its connection before it writes to WhatsApp, and after that waits for nothing that would say so.
+		return fail(conversation.SendNothing, conversation.ErrNotConnected)
 	case code >= 300:
 		return fail(conversation.SendRefused, errors.New(refusal(answer)))
 	}
@@ -210,15 +237,14 @@ func refusal(answer []byte) string {
 	switch {
 	case bytes.Contains(answer, []byte(`"exists":false`)), bytes.Contains(answer, []byte(`"exists": false`)):
 		return "the number is not on WhatsApp"
-	case bytes.Contains(bytes.ToLower(answer), []byte("connection closed")):
-		return "the channel is not connected to WhatsApp; pair it again"
+	case bytes.Contains(answer, []byte("Method not available")):
+		return "this channel's integration cannot send that"
 	}
 	return "evolution refused the message"
 }
 
-// number is what sendText wants: digits for a phone, any other id as it is.
-func number(jid string) string {
-	return strings.TrimSuffix(jid, "@s.whatsapp.net")
+func notConnected(answer []byte) bool {
+	return bytes.Contains(bytes.ToLower(answer), []byte("connection closed"))
 }
 
 type findMessagesRequest struct {
@@ -246,66 +272,55 @@ func (c *Client) SentSince(ctx context.Context, channel, chatJID string, t time.
 		if err != nil {
 			return nil, fmt.Errorf("read back messages of channel %q: %w", channel, err)
 		}
-		records, err := readRecords(answer)
+		list, _, err := records[upsert](answer)
 		if err != nil {
 			return nil, fmt.Errorf("read back messages of channel %q: %w", channel, err)
 		}
-		for _, r := range records {
+		for _, r := range list {
 			sentAt := timestamp(r.MessageTimestamp)
 			if !r.Key.FromMe || r.Key.RemoteJID != jid || !usableID(r.Key.ID) || sentAt.Before(t) {
 				continue // not every version applies every filter
 			}
-			kind, text := content(r.Message, 0)
-			if kind == "text" {
-				found = append(found, conversation.Delivery{MessageID: clean(r.Key.ID), ChatJID: jid, Text: text, SentAt: sentAt})
+			if r.Source == "android" || r.Source == "ios" {
+				continue // written on the phone itself
 			}
+			c := read(r.Message)
+			if c.kind == "unknown" { // EVOLUTION channels keep no more of an attachment than its kind
+				c.kind = kindOf(r.MessageType)
+			}
+			found = append(found, conversation.Delivery{MessageID: clean(r.Key.ID), ChatJID: jid, Type: c.kind, Text: c.text, SentAt: sentAt})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b conversation.Delivery) int { return b.SentAt.Compare(a.SentAt) })
 	return found, nil
 }
 
-// readRecords takes the answer of findMessages in both shapes: paged since 2.2, a bare list before.
-func readRecords(answer json.RawMessage) ([]upsert, error) {
+// records takes the answer of findMessages in both shapes: paged since 2.2, a bare list before. It says how many pages there are.
+func records[T any](answer []byte) (list []T, pages int, err error) {
 	var paged struct {
 		Messages struct {
-			Records []upsert `json:"records"`
+			Pages   int `json:"pages"`
+			Records []T `json:"records"`
 		} `json:"messages"`
 	}
 	if err := json.Unmarshal(answer, &paged); err == nil {
-		return paged.Messages.Records, nil
+		return paged.Messages.Records, paged.Messages.Pages, nil
 	}
-	var list []upsert
 	if err := json.Unmarshal(answer, &list); err != nil {
-		return nil, fmt.Errorf("read list of messages: %w", err)
+		return nil, 0, fmt.Errorf("read list of messages: %w", err)
 	}
-	return list, nil
-}
-
-// forms are the ids under which one chat's own messages can be filed: as given, the bare number (EVOLUTION channels), and
-// for Brazil with and without the ninth digit.
-func forms(jid string) []string {
-	digits, isPhone := strings.CutSuffix(jid, "@s.whatsapp.net")
-	if !isPhone {
-		return []string{jid}
-	}
-	all := []string{jid, digits}
-	if strings.HasPrefix(digits, "55") {
-		switch {
-		case len(digits) == 13 && digits[4] == '9':
-			short := digits[:4] + digits[5:]
-			all = append(all, short+"@s.whatsapp.net", short)
-		case len(digits) == 12:
-			long := digits[:4] + "9" + digits[4:]
-			all = append(all, long+"@s.whatsapp.net", long)
-		}
-	}
-	return all
+	return list, 1, nil
 }
 
 // StatusError is an answer of Evolution with a status that is not a success.
 type StatusError struct {
 	Status int
+	gone   bool // there is no such instance
+}
+
+func noInstance(err error) bool {
+	var se *StatusError
+	return errors.As(err, &se) && se.gone
 }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("evolution answered status %d", e.Status) }
@@ -333,7 +348,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
 	if resp.StatusCode >= 300 {
-		return &StatusError{Status: resp.StatusCode}
+		// A 404 alone may be a proxy's.
+		return &StatusError{Status: resp.StatusCode,
+			gone: resp.StatusCode == http.StatusNotFound && bytes.Contains(answer, []byte("instance does not exist"))}
 	}
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)

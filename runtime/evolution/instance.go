@@ -2,6 +2,7 @@ package evolution
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,14 @@ import (
 // SecretHeader carries the hook secret on every webhook.
 const SecretHeader = "X-Plantao-Secret"
 
+// tokenKeyHeader is no header: Evolution takes it out and signs a token with its value.
+const tokenKeyHeader = "jwt_key"
+
 // Events are the webhooks the router needs, sorted.
-var Events = []string{"CONNECTION_UPDATE", "MESSAGES_UPDATE", "MESSAGES_UPSERT", "SEND_MESSAGE"}
+var Events = []string{
+	"CONNECTION_UPDATE", "LOGOUT_INSTANCE", "MESSAGES_DELETE", "MESSAGES_EDITED", "MESSAGES_UPDATE", "MESSAGES_UPSERT", "PRESENCE_UPDATE",
+	"REMOVE_INSTANCE", "SEND_MESSAGE", "STATUS_INSTANCE",
+}
 
 // InstanceConfig is what an instance must look like.
 type InstanceConfig struct {
@@ -25,6 +32,8 @@ type InstanceConfig struct {
 	Number      string // required for EVOLUTION
 	HookURL     string
 	HookSecret  string
+	// SignHooks: webhooks carry a token signed with TokenKey, and not the secret.
+	SignHooks bool
 }
 
 type instanceSettings struct {
@@ -139,6 +148,9 @@ func (c *Client) ensureWebhook(ctx context.Context, want InstanceConfig) (bool, 
 	hook := webhookSettings{
 		Enabled: true, URL: want.HookURL, Events: Events,
 		Headers: map[string]string{SecretHeader: want.HookSecret},
+	}
+	if want.SignHooks {
+		hook.Headers = map[string]string{tokenKeyHeader: TokenKey(sha256.Sum256([]byte(want.HookSecret)))}
 	}
 	var have *foundWebhook
 	err := c.call(ctx, http.MethodGet, "/webhook/find/"+url.PathEscape(want.Name), nil, &have)

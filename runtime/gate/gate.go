@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"plantao/runtime/conversation"
 	"plantao/runtime/failpoint"
 )
@@ -19,6 +21,7 @@ const markTimeout = 15 * time.Second
 // Store is what the gate needs kept.
 type Store interface {
 	conversation.Outbox
+	Media(ctx context.Context, tenant string, id int64) (conversation.Content, error)
 	Cancel(ctx context.Context, t conversation.TurnRef, reason string) error
 	Fail(ctx context.Context, t conversation.TurnRef, f conversation.Failure) error
 }
@@ -29,7 +32,13 @@ type Observer interface {
 	PartTried(outcome string, took time.Duration)
 }
 
-// Config holds what a Gate needs; every field is required.
+// Line says whether there is any use in sending.
+type Line interface {
+	// Await waits until the channel is connected, or not known not to be; false if ctx ended first.
+	Await(ctx context.Context, channel string) bool
+}
+
+// Config holds what a Gate needs. Fields without a default are required.
 type Config struct {
 	Store    Store
 	Sender   conversation.Sender
@@ -37,13 +46,36 @@ type Config struct {
 	Lease    time.Duration
 	Observer Observer
 	Logger   *slog.Logger
+
+	// Line is waited for before a part is tried. Nil: it is always tried.
+	Line Line
+	// Pace bounds how fast a channel speaks. Nil: it is not bound.
+	Pace *Pace
+	// Typing is how long parts seem to be typed for which their flow gives no time.
+	Typing Typing
+	// Manners shows the contact typing and read marks. Nil: nothing is shown.
+	Manners conversation.Manners
+	// Read marks the messages of a turn as read when its answer begins.
+	Read bool
 }
 
-// Gate is safe for concurrent use.
-type Gate struct{ c Config }
+// mediaBytes bounds what is held in memory of attachments on their way out. A larger one goes alone.
+const mediaBytes = 20 << 20
 
-// New makes a Gate.
-func New(c Config) *Gate { return &Gate{c: c} }
+// Gate is safe for concurrent use.
+type Gate struct {
+	c       Config
+	media   *semaphore.Weighted
+	manners *manners // nil: none
+}
+
+// New makes a Gate. One with Manners is closed when no turn is in it any more.
+func New(c Config) *Gate {
+	return &Gate{c: c, media: semaphore.NewWeighted(mediaBytes), manners: newManners(c.Manners, c.Logger)}
+}
+
+// Close ends what is shown to contacts, and waits for it.
+func (g *Gate) Close() { g.manners.close() }
 
 // Send sends the queued parts of a replied turn, in order. When ctx ends it stops before the next part, never within one.
 func (g *Gate) Send(ctx context.Context, t conversation.Turn) conversation.Outcome {
@@ -54,6 +86,9 @@ func (g *Gate) Send(ctx context.Context, t conversation.Turn) conversation.Outco
 	})
 	if err != nil {
 		return g.interrupted(ctx, t, "list parts", err)
+	}
+	if g.c.Read && len(parts) > 0 && parts[0].No == 1 && t.Kind == conversation.TurnOfAI {
+		g.manners.read(t)
 	}
 	for _, p := range parts {
 		if outcome := g.sendPart(ctx, t, p); outcome != conversation.OutcomeDone {
@@ -67,9 +102,21 @@ func (g *Gate) Send(ctx context.Context, t conversation.Turn) conversation.Outco
 func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation.QueuedPart) conversation.Outcome {
 	ref := conversation.PartRef{TurnRef: t.TurnRef, Part: p.No}
 	// The wait comes before the gate: a human who takes the conversation meanwhile is not talked over.
-	if p.Delay > 0 && !conversation.Pause(ctx, min(p.Delay, max(0, time.Until(t.Expires)))) {
-		return conversation.OutcomeHandedBack
+	delay := p.Delay
+	if delay == 0 && t.Kind == conversation.TurnOfAI { // a human has typed it already
+		delay = g.c.Typing.of(p)
 	}
+	if delay = min(delay, max(0, time.Until(t.Expires))); delay > 0 {
+		g.manners.typing(t, p, delay)
+		if !conversation.Pause(ctx, delay) {
+			return conversation.OutcomeHandedBack
+		}
+	}
+	content, done, outcome := g.attachment(ctx, t, p)
+	if outcome != "" {
+		return outcome
+	}
+	defer done()
 	var last error
 	for attempt := 1; ; attempt++ {
 		if attempt > 1 {
@@ -78,11 +125,17 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 		if ctx.Err() != nil {
 			return g.leave(ctx, t, ref)
 		}
-		ref.Attempt = attempt
 		if !time.Now().Before(t.Expires) {
 			return g.fail(ctx, t, conversation.ReasonDeadline, fmt.Sprintf("part %d not sent after %d attempts; last: %v",
 				p.No, attempt-1, last))
 		}
+		if err := g.clear(ctx, t); err != nil {
+			if ctx.Err() != nil {
+				return g.leave(ctx, t, ref)
+			}
+			return g.fail(ctx, t, conversation.ReasonDeadline, fmt.Sprintf("part %d not sent after %d attempts: %v", p.No, attempt-1, err))
+		}
+		ref.Attempt = attempt
 		// Local trust starts before the store stamps the lease and ends a third earlier.
 		trust := time.Now().Add(g.c.Lease * 2 / 3)
 		passed, err := g.c.Store.Pass(ctx, ref, g.c.Process, g.c.Lease)
@@ -109,12 +162,69 @@ func (g *Gate) sendPart(ctx context.Context, t conversation.Turn, p conversation
 			return g.refused(ctx, t)
 		}
 		failpoint.Hit("gate.passed")
-		outcome, err := g.deliver(ctx, t, ref, p.Text, earlier(trust, t.Expires))
+		outcome, err := g.deliver(ctx, t, ref, p, content, earlier(trust, t.Expires))
 		if outcome != "" {
 			return outcome
 		}
 		last = err
 	}
+}
+
+func (g *Gate) write(ctx context.Context, t conversation.Turn, p conversation.QueuedPart, content conversation.Content, notAfter time.Time) (conversation.Delivery, error) {
+	if p.Media == nil {
+		return g.c.Sender.SendText(ctx, t.Channel, t.Contact.JID, p.Text, notAfter)
+	}
+	return g.c.Sender.SendMedia(ctx, t.Channel, t.Contact.JID, content, p.Media.Kind, p.Text, notAfter)
+}
+
+// attachment reads what is attached to a part, before the gate: between the gate and the wire nothing is waited for. An empty
+// outcome means that the part can be sent; done must be called then.
+func (g *Gate) attachment(ctx context.Context, t conversation.Turn, p conversation.QueuedPart) (content conversation.Content, done func(), _ conversation.Outcome) {
+	if p.Media == nil {
+		return content, func() {}, ""
+	}
+	reading, cancel := context.WithDeadline(ctx, t.Expires)
+	defer cancel()
+	weight := min(max(p.MediaBytes, 1), mediaBytes)
+	if g.media.Acquire(reading, weight) != nil {
+		return content, nil, g.late(ctx, t, p, errors.New("other attachments were being sent"))
+	}
+	done = func() { g.media.Release(weight) }
+	err := conversation.Insist(reading, func() (err error) {
+		content, err = g.c.Store.Media(reading, t.Tenant, p.Media.ID)
+		return err
+	})
+	switch {
+	case err == nil:
+		return content, done, ""
+	case errors.Is(err, conversation.ErrNotFound):
+		done()
+		return content, nil, g.fail(ctx, t, conversation.ReasonSendRefused, fmt.Sprintf("part %d: its attachment %d is not there", p.No, p.Media.ID))
+	}
+	done()
+	return content, nil, g.late(ctx, t, p, err)
+}
+
+// late ends a wait that was given up, by the end of ctx or by the deadline, before the part got to the gate.
+func (g *Gate) late(ctx context.Context, t conversation.Turn, p conversation.QueuedPart, cause error) conversation.Outcome {
+	if ctx.Err() != nil {
+		return conversation.OutcomeHandedBack
+	}
+	return g.fail(ctx, t, conversation.ReasonDeadline, fmt.Sprintf("part %d not sent: %v", p.No, cause))
+}
+
+// clear waits until the channel is connected and it is this part's turn, at most until the turn's deadline. Waiting comes before the
+// gate: who waits has promised nothing, and a take meanwhile wins.
+func (g *Gate) clear(ctx context.Context, t conversation.Turn) error {
+	ctx, cancel := context.WithDeadline(ctx, t.Expires)
+	defer cancel()
+	if g.c.Line != nil && !g.c.Line.Await(ctx, t.Channel) {
+		return conversation.ErrNotConnected
+	}
+	if err := g.c.Pace.Wait(ctx, t.Channel); err != nil {
+		return fmt.Errorf("the channel may not send it before the deadline: %w", err)
+	}
+	return nil
 }
 
 // leave hands the turn back between two attempts. An earlier attempt whose answer was lost can have committed its intent after
@@ -136,11 +246,11 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // deliver writes the part and records what came of it. An empty outcome means that nothing was written: try again.
-func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversation.PartRef, text string, notAfter time.Time) (conversation.Outcome, error) {
+func (g *Gate) deliver(ctx context.Context, t conversation.Turn, ref conversation.PartRef, p conversation.QueuedPart, content conversation.Content, notAfter time.Time) (conversation.Outcome, error) {
 	log := g.log(t).With("part", ref.Part)
 	start := time.Now()
 	// A shutdown does not cut a send: half-known is the worst that can be known about a message. The sender has its own timeout.
-	d, err := g.c.Sender.SendText(context.WithoutCancel(ctx), t.Channel, t.Contact.JID, text, notAfter)
+	d, err := g.write(context.WithoutCancel(ctx), t, p, content, notAfter)
 	took := time.Since(start)
 	if err == nil {
 		failpoint.Hit("gate.written")

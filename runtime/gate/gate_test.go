@@ -28,6 +28,14 @@ type store struct {
 	down   func(call string) (fails, effect bool)
 }
 
+func (s *store) Media(_ context.Context, _ string, id int64) (conversation.Content, error) {
+	if id == 0 {
+		return conversation.Content{}, conversation.ErrNotFound
+	}
+	err := s.call("media", func() {})
+	return conversation.Content{ID: id, Bytes: []byte("content")}, err
+}
+
 func (s *store) call(name string, effect func()) error {
 	fails, anyway := false, false
 	if s.down != nil {
@@ -112,6 +120,10 @@ func (s *sender) SendText(_ context.Context, _, _, text string, notAfter time.Ti
 	}
 	s.sends = append(s.sends, text)
 	return conversation.Delivery{MessageID: text}, nil
+}
+
+func (s *sender) SendMedia(ctx context.Context, _, _ string, m conversation.Content, kind conversation.MediaKind, caption string, notAfter time.Time) (conversation.Delivery, error) {
+	return s.SendText(ctx, "", "", string(kind)+" "+string(m.Bytes)+" "+caption, notAfter)
 }
 
 type noObserver struct{}
@@ -289,8 +301,8 @@ func TestReadBackTakesTheOldestFreeMessageWithTheText(t *testing.T) {
 	t.Parallel()
 	outbox := &proofs{taken: map[string]bool{"B": true}}
 	evolution := &history{sent: []conversation.Delivery{ // newest first
-		{MessageID: "E", Text: "um"}, {MessageID: "D", Text: "um"}, {MessageID: "C", Text: "outro"},
-		{MessageID: "B", Text: "um"}, {MessageID: "A", Text: "outro"},
+		{MessageID: "E", Type: "text", Text: "um"}, {MessageID: "D", Type: "text", Text: "um"}, {MessageID: "C", Type: "text", Text: "outro"},
+		{MessageID: "B", Type: "text", Text: "um"}, {MessageID: "I", Type: "image", Text: "um"}, {MessageID: "A", Type: "text", Text: "outro"},
 	}}
 	woken := 0
 	r := NewReadBack(ReadBackConfig{Store: outbox, Sender: evolution, Wake: func() { woken++ }, Observer: noObserver{},
@@ -303,7 +315,12 @@ func TestReadBackTakesTheOldestFreeMessageWithTheText(t *testing.T) {
 	require.Equal(t, 5, evolution.since.Second())
 	require.Zero(t, evolution.since.Nanosecond(), "Evolution's clock has seconds")
 
-	outbox.proved = ""
+	part.Media = &conversation.PartMedia{ID: 1, Kind: conversation.MediaImage}
+	r.check(t.Context(), part)
+	require.Equal(t, "I", outbox.proved, "an attachment is proved by one of its kind with its caption")
+	part.Media = nil
+
+	outbox.proved, woken = "", 1
 	part.Text = "nunca dito"
 	r.check(t.Context(), part)
 	require.Empty(t, outbox.proved, "absence proves nothing")
@@ -364,5 +381,55 @@ func TestLeavingPutsBackWhatAnEarlierAttemptMayHaveDone(t *testing.T) {
 		}
 		require.Equal(t, conversation.OutcomeHandedBack, send(ctx, st, &sender{}))
 		require.Zero(t, st.intent, "nobody else could have cleared it")
+	})
+}
+
+func TestAnAttachmentIsReadBeforeTheGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st, start := twoParts(), time.Now()
+		st.parts[0].Media = &conversation.PartMedia{ID: 7, Kind: conversation.MediaImage}
+		st.down = func(call string) (bool, bool) {
+			if call == "pass" {
+				require.GreaterOrEqual(t, time.Since(start), time.Minute, "nothing passes the gate that could not be written at once")
+			}
+			return call == "media" && time.Since(start) < time.Minute, false
+		}
+		se := &sender{}
+		require.Equal(t, conversation.OutcomeDone, send(t.Context(), st, se))
+		require.Equal(t, []string{"image content um", "dois"}, se.sends)
+		require.Equal(t, []string{"sent", "sent"}, st.told)
+	})
+}
+
+func TestAnAttachmentThatIsGoneEndsTheTurn(t *testing.T) {
+	t.Parallel()
+	st, se := twoParts(), &sender{}
+	st.parts[0].Media = &conversation.PartMedia{Kind: conversation.MediaImage}
+	require.Equal(t, conversation.OutcomeFailed, send(t.Context(), st, se))
+	require.Empty(t, se.sends)
+	require.Equal(t, []string{"fail send_refused"}, st.told)
+}
+
+func TestAttachmentsOnTheirWayOutAreFew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Store: twoParts(), Sender: &sender{}, Lease: time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler)})
+		part := conversation.QueuedPart{Media: &conversation.PartMedia{ID: 1}, MediaBytes: mediaBytes / 2}
+		turn := conversation.Turn{Expires: time.Now().Add(time.Minute)}
+		var done func()
+		for range 2 {
+			_, d, outcome := g.attachment(t.Context(), turn, part)
+			require.Empty(t, outcome)
+			done = d
+		}
+		time.AfterFunc(10*time.Second, func() { done() })
+		start := time.Now()
+		_, _, outcome := g.attachment(t.Context(), turn, part)
+		require.Empty(t, outcome)
+		require.Equal(t, 10*time.Second, time.Since(start))
+		_, _, outcome = g.attachment(t.Context(), turn, part)
+		require.Equal(t, conversation.OutcomeFailed, outcome, "and not beyond the deadline")
+		require.Equal(t, time.Minute, time.Since(start))
 	})
 }

@@ -32,8 +32,8 @@ type ReadBackConfig struct {
 	Logger   *slog.Logger
 }
 
-// ReadBack settles ambiguous parts by proof: Evolution shows the text, sent by us to this chat at or after the intent,
-// under an id no other part has. Absence proves nothing (the message may still come), so without proof the part stays
+// ReadBack settles ambiguous parts by proof: Evolution shows the text, or an attachment of the kind with the caption, sent by us to
+// this chat at or after the intent, under an id no other part has. Absence proves nothing (the message may still come), so without proof the part stays
 // ambiguous for a human to decide.
 type ReadBack struct{ c ReadBackConfig }
 
@@ -64,7 +64,7 @@ func (r *ReadBack) check(ctx context.Context, p conversation.AmbiguousPart) {
 	}
 	slices.Reverse(sent) // oldest first: of two equal texts the first is this part's
 	for _, d := range sent {
-		if d.Text != p.Text {
+		if !p.Is(d) {
 			continue
 		}
 		proved, err := r.c.Store.Prove(ctx, p, d)

@@ -32,9 +32,9 @@ func TestJudge(t *testing.T) {
 	judged := func(change func(*conversation.Event)) string {
 		e := ok
 		change(&e)
-		state, reason := judge(e)
-		assert.Equal(t, state == conversation.Pending, reason == "")
-		return reason
+		judge(&e)
+		assert.Equal(t, e.State == conversation.Pending, e.Reason == "")
+		return e.Reason
 	}
 	assert.Empty(t, judged(func(*conversation.Event) {}))
 	assert.Empty(t, judged(func(e *conversation.Event) { e.Type, e.Text = "audio", "" }))

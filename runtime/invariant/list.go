@@ -9,15 +9,16 @@ var all = []Invariant{
 		Online: "audit entries that name their owner: the owner changes if and only if the epoch does, by 1, or by 1001 in " +
 			"a new cluster generation, also from one entry to the next; an AI gets a conversation only by claim, pass, " +
 			"accept, handback or resume, and by take only a human does; owner, state and epoch of the row are those of its " +
-			"newest entry. Entries older than migration 2 name no owner and are not judged",
+			"newest entry; who absorbed another conversation keeps its owner, or has none, under the higher epoch of both + 1; " +
+			"a merged conversation is closed. Entries older than migration 2 name no owner and are not judged",
 		Remedy: "find who wrote the row beside the router (the audit names the last change it knows), then take the " +
 			"conversation",
 	},
 	{
 		ID:       Mono,
 		Sentence: "the epoch of a conversation never goes down",
-		Online: "no audit entry begins or ends with a lower epoch than the one it follows; no turn and no human stretch is " +
-			"of a later epoch than its conversation, turns are in the order of their epochs, no conversation is of a later " +
+		Online: "no audit entry begins or ends with a lower epoch than the one it follows, or than that of a conversation it " +
+			"absorbed; no turn and no human stretch is of a later epoch than its conversation, turns are in the order of their epochs, no conversation is of a later " +
 			"cluster generation than the cluster; the trigger that refuses a lower epoch is on",
 		Remedy: "the database may have lost commits or was restored: stop the routers, compare with the newest backup, " +
 			"then run `router recover`",
@@ -58,8 +59,8 @@ var all = []Invariant{
 		ID:       Ack,
 		Sentence: "what the hook answered with 2xx is in the database",
 		Online: "every dedupe mark has its inbox row and every inbox row its mark, with the same tenant, channel, kind and " +
-			"id; a conversation has as many messages as it counted. A row lost together with its mark and its conversation is " +
-			"seen only from outside. With --since only the rows that arrived since are looked at, and not whether a mark lost " +
+			"id; a conversation has as many messages as it counted, less those that a merge took along. A row lost together " +
+			"with its mark and its conversation is seen only from outside. With --since only the rows that arrived since are looked at, and not whether a mark lost " +
 			"its row",
 		Remedy: "messages may be lost: compare the channel with Evolution's findMessages and the newest backup",
 	},
@@ -83,7 +84,8 @@ var all = []Invariant{
 		ID:       Aud,
 		Sentence: "every change of a conversation is one audit entry, and the entries form an unbroken chain of hashes",
 		Online: "each conversation's entries count from 1 to its version, each carries the hash of the one before, each " +
-			"hash is that of its contents, and the row holds the newest; the triggers that make the table append only are on. " +
+			"hash is that of its contents, and the row holds the newest; the triggers that make the table append only are on; the " +
+			"entries of a merge name each other, and the one of the conversation that stays carries the other's hash. " +
 			"Who rewrote a whole chain and its row is found only against a copy kept elsewhere",
 		Remedy: "somebody changed the audit: keep the database as it is and compare with a backup before anything else",
 	},

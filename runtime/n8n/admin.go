@@ -9,9 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"plantao/runtime/dial"
 )
 
 const (
@@ -52,9 +53,11 @@ func newAdminClient(base string, client *http.Client, secrets ...string) *adminC
 	c := &adminClient{base: strings.TrimRight(base, "/"), http: client, secrets: secrets}
 	if client == nil {
 		c.owned = true
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.Proxy, own.DialContext = nil, dial.To(base).DialContext // no proxy from the environment: n8n is a neighbour
 		c.http = &http.Client{
 			Timeout:       callTimeout,
-			Transport:     http.DefaultTransport.(*http.Transport).Clone(),
+			Transport:     own,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
@@ -218,7 +221,7 @@ func (c *adminClient) login(ctx context.Context, email, password string) error {
 			return fmt.Errorf("sign in to n8n: the answer sets no session cookie; is %s n8n?", c.base)
 		case status(err) == http.StatusTooManyRequests:
 			// n8n lets five sign-ins per e-mail and minute through.
-			if wait = retryAfter(header); wait == 0 {
+			if wait = retryAfter(header, time.Now()); wait == 0 {
 				wait = 10 * time.Second
 			}
 		case status(err) == http.StatusUnauthorized:
@@ -231,15 +234,6 @@ func (c *adminClient) login(ctx context.Context, email, password string) error {
 			return fmt.Errorf("sign in to n8n as %s: %w; last answer: %w", email, ctx.Err(), err)
 		}
 	}
-}
-
-// retryAfter reads the header of that name in seconds; 0: none.
-func retryAfter(header http.Header) time.Duration {
-	seconds, err := strconv.Atoi(header.Get("Retry-After"))
-	if err != nil || seconds <= 0 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
 }
 
 // createKey deletes what earlier runs left behind and makes this run's API key.

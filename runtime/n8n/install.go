@@ -20,7 +20,16 @@ const (
 	TokenHeader = "X-Plantao-Token"
 
 	credentialType = "httpHeaderAuth"
+
+	// ModelCredentialName is the name of the AI model's credential, which people fill in: Install makes it once, empty, since
+	// n8n publishes no workflow whose credential is missing, and never writes it again.
+	ModelCredentialName = "Plantão: modelo de IA"
+	modelCredentialType = "openAiApi"
 )
+
+// emptyModel is a model's credential that nobody has filled in. Its URL is a closed port of n8n's own container: what customers
+// write goes nowhere before somebody says where to.
+var emptyModel = map[string]any{"apiKey": "-", "url": "http://127.0.0.1:9/v1", "header": false}
 
 // InstallConfig is what Install needs. All fields but HTTP and Logger are required.
 type InstallConfig struct {
@@ -67,8 +76,9 @@ type installer struct {
 }
 
 // Install brings n8n to the state the files describe and returns once every webhook in them answers: it
-// waits for n8n, signs in as the owner, writes the router's token into its credential, creates or rewrites
-// the workflows that differ, and publishes them. Running it again changes no workflow.
+// waits for n8n, signs in as the owner, writes the router's token into its credential, makes an empty one for the AI model if
+// a file names it and n8n has none, creates or rewrites the workflows that differ, and publishes them. Running it again
+// changes no workflow.
 //
 // It works through n8n's public API with a key that is deleted before Install returns and would expire within
 // minutes if it could not be. A half-done run is completed by the next. Errors name the file or the setting
@@ -168,6 +178,7 @@ func (in *installer) ensureCredential(ctx context.Context) error {
 		return err
 	}
 	ours := credentialRef{kind: credentialType, name: CredentialName}
+	model := credentialRef{kind: modelCredentialType, name: ModelCredentialName}
 	wanted := []credentialRef{ours}
 	for _, f := range in.files {
 		wanted = append(wanted, f.credentials...)
@@ -177,24 +188,33 @@ func (in *installer) ensureCredential(ctx context.Context) error {
 		if len(ids) > 1 {
 			return fmt.Errorf("n8n has %d credentials named %q of type %s: delete or rename all but one", len(ids), ref.name, ref.kind)
 		}
-		if len(ids) == 0 && ref != ours {
+		if len(ids) == 0 && ref == model && in.ids[model] == "" {
+			if in.ids[model], err = in.create(ctx, model, emptyModel); err != nil {
+				return err
+			}
+		}
+		if len(ids) == 0 && ref != ours && ref != model {
 			return fmt.Errorf("n8n has no credential named %q of type %s, which a workflow file uses: create it in n8n first", ref.name, ref.kind)
 		}
 		if len(ids) == 1 {
 			in.ids[ref] = ids[0]
 		}
 	}
-	data := map[string]string{"name": TokenHeader, "value": in.FlowToken}
+	data := map[string]any{"name": TokenHeader, "value": in.FlowToken}
 	if id, ok := in.ids[ours]; ok {
 		return in.api.updateCredential(ctx, id, data)
 	}
-	id, err := in.api.createCredential(ctx, ours, data)
+	in.ids[ours], err = in.create(ctx, ours, data)
+	return err
+}
+
+func (in *installer) create(ctx context.Context, ref credentialRef, data map[string]any) (string, error) {
+	id, err := in.api.createCredential(ctx, ref, data)
 	if err != nil {
-		return err
+		return "", err
 	}
-	in.ids[ours] = id
-	in.logger.InfoContext(ctx, "n8n credential created", "credential", CredentialName, "id", id)
-	return nil
+	in.logger.InfoContext(ctx, "n8n credential created", "credential", ref.name, "id", id)
+	return id, nil
 }
 
 // ensureWorkflow makes n8n's workflow of this name equal to the file and published.

@@ -141,6 +141,34 @@ func TestInstallRecorded(t *testing.T) {
 	})
 }
 
+// n8n publishes no workflow whose credential is missing: the model's is made, and from then on it is the operator's.
+func TestInstallModelCredential(t *testing.T) {
+	cfg := testConfig()
+	cfg.Workflows = os.DirFS(filepath.Join("testdata", "model"))
+	t.Run("made where there is none", func(t *testing.T) {
+		res, err := played(t, "model-credential", deleteEverything, cfg)
+		require.NoError(t, err)
+		require.Len(t, res.Workflows, 1)
+		assert.True(t, res.Workflows[0].Changed)
+	})
+	t.Run("left alone afterwards", func(t *testing.T) {
+		res, err := played(t, "model-credential-again", nil, cfg)
+		require.NoError(t, err)
+		require.Len(t, res.Workflows, 1)
+		assert.False(t, res.Workflows[0].Changed)
+	})
+	written := func(name string) (calls []string) {
+		for _, x := range mustTape(t, name) {
+			if strings.Contains(string(x.Request), modelCredentialType) && strings.Contains(x.Path, "/credentials") {
+				calls = append(calls, x.Method+" "+x.Path)
+			}
+		}
+		return calls
+	}
+	assert.Equal(t, []string{"POST /api/v1/credentials"}, written("model-credential"))
+	assert.Empty(t, written("model-credential-again"))
+}
+
 // deleteEverything is the start of a recording.
 func deleteEverything(t *testing.T, c *adminClient) {
 	ctx := t.Context()

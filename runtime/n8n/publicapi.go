@@ -72,7 +72,7 @@ func (c *adminClient) credentials(ctx context.Context) (map[credentialRef][]stri
 	return found, nil
 }
 
-func (c *adminClient) createCredential(ctx context.Context, ref credentialRef, data map[string]string) (string, error) {
+func (c *adminClient) createCredential(ctx context.Context, ref credentialRef, data map[string]any) (string, error) {
 	var answer struct {
 		ID string `json:"id"`
 	}
@@ -86,7 +86,7 @@ func (c *adminClient) createCredential(ctx context.Context, ref credentialRef, d
 	return answer.ID, nil
 }
 
-func (c *adminClient) updateCredential(ctx context.Context, id string, data map[string]string) error {
+func (c *adminClient) updateCredential(ctx context.Context, id string, data map[string]any) error {
 	body := map[string]any{"type": credentialType, "data": data}
 	if _, err := c.call(ctx, http.MethodPatch, "/api/v1/credentials/"+url.PathEscape(id), body, nil); err != nil {
 		return fmt.Errorf("update n8n credential %q: %w", CredentialName, err)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -15,6 +16,7 @@ import (
 var (
 	agentsSQL       = query("agents")
 	putAgentSQL     = query("put_agent")
+	putPolicySQL    = query("put_policy")
 	presentSQL      = query("present")
 	authenticateSQL = query("authenticate")
 	putTokenSQL     = query("put_token")
@@ -26,14 +28,32 @@ var (
 func (s *Store) Agents(ctx context.Context, tenant string) ([]conversation.Agent, error) {
 	return collect(ctx, s, "list agents", func(row pgx.CollectableRow) (conversation.Agent, error) {
 		a := conversation.Agent{Tenant: tenant}
-		err := row.Scan(&a.Owner.Kind, &a.Owner.ID, &a.Name, &a.Capacity, &a.Presence, &a.Given, &a.Active)
+		err := row.Scan(&a.Owner.Kind, &a.Owner.ID, &a.Name, &a.Capacity, &a.Presence, &a.Given, &a.Active, &a.MidTurn, &a.Holding)
 		return a, err
 	}, agentsSQL, tenant)
 }
 
 // PutAgent implements conversation.Agents.
 func (s *Store) PutAgent(ctx context.Context, a conversation.Agent) error {
-	return s.exec(ctx, "write agent "+a.Owner.String(), putAgentSQL, a.Tenant, a.Owner.Kind, a.Owner.ID, a.Name, a.Capacity)
+	return s.exec(ctx, "write agent "+a.Owner.String(), putAgentSQL, a.Tenant, a.Owner.Kind, a.Owner.ID, a.Name, a.Capacity,
+		cmp.Or(a.MidTurn, conversation.MidTurnQueue), a.Holding)
+}
+
+// PutPolicy writes an AI's policies and nothing else of it, and says what it did: "created", "updated" or "unchanged".
+func (s *Store) PutPolicy(ctx context.Context, tenant, flow string, m conversation.MidTurn, holding string) (string, error) {
+	var created bool
+	err := again(ctx, func() error {
+		return s.pool.QueryRow(ctx, putPolicySQL, tenant, flow, cmp.Or(m, conversation.MidTurnQueue), holding).Scan(&created)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "unchanged", nil
+	case err != nil:
+		return "", fmt.Errorf("write policies of flow %q: %w", flow, err)
+	case created:
+		return "created", nil
+	}
+	return "updated", nil
 }
 
 // Present implements conversation.Agents.

@@ -25,7 +25,61 @@ func answered(b busy) conversation.ID { return b.answered }
 func taken(b busy) conversation.ID    { return b.taken }
 func back(b busy) conversation.ID     { return b.back }
 
+// merging writes the two entries of a merge as a router would, after change has spoilt the one of the conversation that stays.
+func merging(change func(e *audit.Entry)) func(w *world, b busy) {
+	return func(w *world, b busy) {
+		w.exec("update conversation set owner_kind = 'none', owner_id = '', state = 'CLOSED', given = false where id = $1", b.settled)
+		w.entry(b.settled, "merge", func(e *audit.Entry) {
+			e.StateFrom, e.EpochTo = "AI_ACTIVE", e.EpochTo+1
+			e.Detail["into"], e.Detail["moved"] = b.answered.String(), "0"
+		})
+		w.exec("update conversation set merged_into = $2 where id = $1", b.settled, b.answered)
+		w.entry(b.answered, "merge", func(e *audit.Entry) {
+			e.EpochTo++
+			e.Detail["absorbed"], e.Detail["absorbed_epoch"], e.Detail["moved"] = b.settled.String(), "1", "0"
+			e.Detail["absorbed_hash"] = w.text("select encode(last_hash, 'hex') from conversation where id = $1", b.settled)
+			change(e)
+		})
+	}
+}
+
 var plants = []plant{
+	{name: "a merge that skips epochs", want: invariant.Own, spoil: merging(func(e *audit.Entry) { e.EpochTo += 7 })},
+	{name: "a merge that keeps the epoch", want: invariant.Mono, spoil: merging(func(e *audit.Entry) { e.EpochTo-- })},
+	{name: "a merge that gives it to another", want: invariant.Own, spoil: func(w *world, b busy) {
+		w.exec("update conversation set owner_id = 'g' where id = $1", b.answered)
+		merging(func(e *audit.Entry) { e.Detail["owner"] = "ai:g" })(w, b)
+	}},
+	{name: "a merge whose chains are not linked", want: invariant.Aud,
+		spoil: merging(func(e *audit.Entry) { e.Detail["absorbed_hash"] = "00" })},
+	{name: "a merge that counts too much", want: invariant.Ack, whole: true, spoil: func(w *world, b busy) {
+		w.exec("update conversation set last_seq = last_seq + 1 where id = $1", b.into)
+	}},
+	{name: "a message that moved and was not counted", want: invariant.Ack, whole: true, spoil: func(w *world, b busy) {
+		w.exec("update inbox set conversation_id = $2, seq = (select last_seq + 1 from conversation where id = $2) where conversation_id = $1", b.waiting, b.into)
+		w.exec("update conversation set last_seq = last_seq + 1 where id = $1", b.into)
+	}},
+	{name: "a message that was lost on the way", want: invariant.Ack, whole: true, spoil: func(w *world, b busy) {
+		w.exec("with lost as (delete from inbox where wa_id = 'k3' returning id) delete from inbox_key where inbox_id in (select id from lost)")
+	}},
+	{name: "merged into another than the audit says", want: invariant.Aud,
+		spoil: func(w *world, b busy) {
+			w.exec("update conversation set merged_into = $2 where id = $1", b.gone, b.answered)
+		}},
+	{name: "merged, and nobody knows", want: invariant.Aud,
+		spoil: func(w *world, b busy) {
+			merging(func(*audit.Entry) {})(w, b)
+			w.exec("update conversation set merged_into = null where id = $1", b.settled)
+		}},
+	{name: "a merged conversation that goes on", want: invariant.Own, spoil: func(w *world, b busy) {
+		w.exec("alter table conversation drop constraint conversation_merged")
+		w.entry(b.gone, "reopen", func(e *audit.Entry) { e.StateTo = "ROUTING" })
+	}},
+	{name: "a message that was left behind", want: invariant.Live, spoil: func(w *world, b busy) {
+		w.exec("update inbox set state = 'pending', turn_no = null where conversation_id = $1 and seq = 1", b.gone)
+		w.exec("update conversation set debounce_until = now() - interval '1 hour' where id = $1", b.gone)
+	}},
+
 	{name: "a take under the old epoch", want: invariant.Own, spoil: func(w *world, b busy) {
 		w.exec("update conversation set owner_kind = 'human', owner_id = 'ana', state = 'HUMAN_ACTIVE' where id = $1", b.answered)
 		w.entry(b.answered, "take", func(e *audit.Entry) { e.StateFrom = "AI_ACTIVE" })
@@ -153,7 +207,7 @@ var plants = []plant{
 	{name: "messages nobody will look for", want: invariant.Live,
 		spoil: sql("update conversation set debounce_until = null where id = $1", func(b busy) conversation.ID { return b.waiting })},
 	{name: "messages nobody routes", want: invariant.Live, spoil: func(w *world, _ busy) {
-		id := w.say("10@lid", "j1")
+		id := w.say("12@lid", "l1")
 		w.exec("update conversation set debounce_until = now() - interval '1 hour' where id = $1", id)
 	}},
 	{name: "a turn nobody took over", want: invariant.Live,

@@ -98,6 +98,8 @@ type busy struct {
 	running  conversation.ID
 	settled  conversation.ID
 	waiting  conversation.ID // an AI's, with a message whose window is open
+	into     conversation.ID // a human's, with what waited in gone
+	gone     conversation.ID // merged: a turn of an AI's, a human stretch, and a message that moved on
 }
 
 // makeBusy makes one conversation of each kind, the way routers do.
@@ -142,6 +144,18 @@ func (w *world) makeBusy() busy {
 	w.route()
 	_, err = w.store.ClaimTurn(ctx, w.terms(w.me))
 	require.NoError(w.t, err)
+
+	b.into = w.say("10@lid", "j1")
+	w.do(conversation.Command{Verb: conversation.VerbTake, Conversation: b.into, Actor: ana, IfEpoch: conversation.AnyEpoch})
+	b.gone = w.say("11@lid", "k1")
+	w.answer("um")
+	w.do(conversation.Command{Verb: conversation.VerbTake, Conversation: b.gone, Actor: ana, IfEpoch: conversation.AnyEpoch})
+	w.say("11@lid", "k2")
+	w.do(conversation.Command{Verb: conversation.VerbHandback, Conversation: b.gone, Actor: ana})
+	w.say("11@lid", "k3")
+	joined, err := w.store.Merge(ctx, "default", b.gone, b.into)
+	require.NoError(w.t, err)
+	require.Equal(w.t, conversation.Joined{Stays: b.into, Goes: b.gone, Epoch: 4, Moved: 1}, joined)
 
 	b.waiting = w.say("9@lid", "i1")
 	w.route()
@@ -200,7 +214,7 @@ func TestABusyDatabaseViolatesNothing(t *testing.T) {
 	w.makeBusy()
 	report := w.check(postgres.CheckOptions{})
 	require.Empty(t, report.Violated())
-	require.EqualValues(t, 9, report.Conversations)
+	require.EqualValues(t, 11, report.Conversations)
 	require.Empty(t, w.check(postgres.CheckOptions{Since: time.Hour}).Violated())
 }
 

@@ -27,6 +27,9 @@ func TestStore(t *testing.T) {
 const ageSQL = `
 with turns as (update turn set lease_until = lease_until - $1::interval, deadline = deadline - $1::interval, created_at = created_at - $1::interval),
      parts as (update outbox set check_after = check_after - $1::interval, intent_at = intent_at - $1::interval),
+     conflicts as (update alias_conflict set look_at = look_at - $1::interval),
+     messages as (update inbox set media_until = media_until - $1::interval),
+     letters as (update dead_letter set at = at - $1::interval),
      agents as (update agent set presence_until = presence_until - $1::interval)
 update conversation
    set debounce_until = debounce_until - $1::interval, debounce_cap = debounce_cap - $1::interval, offer_until = offer_until - $1::interval,
@@ -71,6 +74,10 @@ func openFixture(t *testing.T) storetest.Fixture {
 		},
 		Context: func(id conversation.ID, seq int64) string {
 			return text("select coalesce((select context::text from handover where conversation_id = $1 and seq = $2), '')", id, seq)
+		},
+		Stray: func(jid string, id conversation.ID) {
+			_, err := pool.Exec(context.Background(), "update alias set conversation_id = $2 where jid = $1", jid, id)
+			require.NoError(t, err)
 		},
 		DeadLetters: func(id conversation.ID) int {
 			return len(list[int64](t, pool, "select id from dead_letter where conversation_id = $1", id))

@@ -14,6 +14,7 @@ import (
 var (
 	queuedPartsSQL    = query("queued_parts")
 	passSQL           = query("pass")
+	passSaidSQL       = query("pass_said")
 	sentSQL           = query("sent")
 	unsentSQL         = query("unsent")
 	unknownSQL        = query("unknown")
@@ -31,8 +32,12 @@ func (s *Store) QueuedParts(ctx context.Context, t conversation.TurnRef) ([]conv
 		return nil, domainError("list parts of", t, err)
 	}
 	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.QueuedPart, error) {
-		var p conversation.QueuedPart
-		err := row.Scan(&p.No, &p.Text, &p.Delay)
+		var (
+			p    conversation.QueuedPart
+			body partBody
+		)
+		err := row.Scan(&p.No, &body, &p.Delay, &p.MediaBytes)
+		p.Text, p.Media = body.Text, body.Media
 		return p, err
 	})
 	return parts, domainError("list parts of", t, err)
@@ -40,7 +45,11 @@ func (s *Store) QueuedParts(ctx context.Context, t conversation.TurnRef) ([]conv
 
 // Pass implements conversation.Outbox.
 func (s *Store) Pass(ctx context.Context, p conversation.PartRef, sender conversation.Process, lease time.Duration) (bool, error) {
-	ok, err := s.one(ctx, passSQL, p.Conversation, p.Epoch, p.No, p.Gen, p.Part, lease, sender.Instance, sender.Boot, p.Attempt)
+	sql, args := passSQL, []any{p.Conversation, p.Epoch, p.No, p.Gen, p.Part, lease, sender.Instance, sender.Boot, p.Attempt}
+	if p.Kind == conversation.SaidByHuman || p.Kind == conversation.SaidByRouter {
+		sql, args = passSaidSQL, append(args, p.Kind)
+	}
+	ok, err := s.one(ctx, sql, args...)
 	return ok, partError("pass", p, err)
 }
 
@@ -73,7 +82,7 @@ func (s *Store) CheckAmbiguous(ctx context.Context, limit int) ([]conversation.A
 			p   conversation.AmbiguousPart
 			age float64
 		)
-		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.IntentAt, &age)
+		err := row.Scan(&p.Tenant, &p.Conversation, &p.No, &p.Part, &p.Channel, &p.ChatJID, &p.Text, &p.Media, &p.IntentAt, &age)
 		p.Age = time.Duration(age * float64(time.Second))
 		return p, err
 	})

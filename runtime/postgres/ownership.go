@@ -145,15 +145,17 @@ func scanConversation(row pgx.Row, lastHash *[]byte) (conversation.Conversation,
 		offerID                           *int64
 		since, offerUntil, requestUntil   *time.Time
 		silenceUntil                      *time.Time
+		merged                            *conversation.ID
 		silence                           *time.Duration
 	)
 	err := row.Scan(&c.ID, &c.Tenant, &c.Channel, &c.Contact.JID, &c.Contact.Name, &c.State, &c.Owner.Kind, &c.Owner.ID,
 		&c.Epoch, &c.Version, &c.LastSeq, &c.Waiting, &c.LastOwner.Kind, &c.LastOwner.ID, &c.LastAI, &flow, &c.Given, &c.OwnerSince,
 		&c.InStretch, &c.Handovers, &since, &offerID, &offerKind, &offerAgent, &offerElse, &offerUntil, &requestBy,
-		&requestElse, &requestUntil, &silence, &silenceUntil, &heldState, &heldKind, &heldID, &c.Cluster, lastHash)
+		&requestElse, &requestUntil, &silence, &silenceUntil, &heldState, &heldKind, &heldID, &c.Cluster, &merged, lastHash)
 	if err != nil {
 		return c, err
 	}
+	c.MergedInto = value(merged)
 	c.Flow, c.HandoversSince, c.SilenceUntil, c.Silence = value(flow), value(since), value(silenceUntil), value(silence)
 	if offerID != nil {
 		c.Offer = &conversation.Offer{ID: *offerID, Else: conversation.Otherwise(value(offerElse)), Until: value(offerUntil),
@@ -189,6 +191,14 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	}
 	if len(c.Context) > 0 && len(ch.Steps) > 0 {
 		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
+	}
+	if c.Say != "" { // a claim has minted an epoch, in the cluster's present generation
+		if err := p.say(conversation.Said{
+			Tenant: after.Tenant, Conversation: after.ID, Kind: conversation.SaidByRouter, By: "router", IfEpoch: after.Epoch,
+			Source: fmt.Sprintf("rule/%s/%d", after.ID, after.Version), Parts: []conversation.Part{{Text: c.Say}}, Within: holdingWithin,
+		}, after.Cluster); err != nil {
+			return conversation.Result{}, err
+		}
 	}
 	return conversation.Result{Conversation: after, Seq: after.Version}, p.commit(ctx)
 }
@@ -262,7 +272,7 @@ func rowArgs(c conversation.Conversation, hash []byte, ch conversation.Change) [
 		orNull(offer.ID), orNull(offer.To.Kind), orNull(offer.To.ID), orNull(offer.Else), orNull(offer.Until),
 		orNull(request.By), orNull(request.Else), orNull(request.Until), orNull(c.Silence), orNull(c.SilenceUntil),
 		orNull(held.State), orNull(held.Owner.Kind), whole(c.Held, held.Owner.ID), c.Cluster,
-		ch.StretchBegins, ch.StretchEnds, ch.StretchEnds || ch.Drop,
+		ch.StretchBegins, ch.StretchEnds, ch.StretchEnds || ch.Drop || ch.Moved,
 	}
 }
 

@@ -45,6 +45,24 @@ func (s *Store) transact(ctx context.Context, fn func(*pipe) error) error {
 // queue adds a statement to the next round trip.
 func (p *pipe) queue(sql string, args ...any) *pgx.QueuedQuery { return p.batch.Queue(sql, args...) }
 
+// ask queues a statement that may yield one row, sends what is queued and says whether there was one. For pgx, no row in a QueryRow
+// is a batch that failed, of which it forgets all statements: a look that finds nothing would have the next one parse and plan
+// them anew, two round trips away from the turn a customer waits for.
+func (p *pipe) ask(ctx context.Context, scan func(pgx.Row) error, sql string, args ...any) (found bool, err error) {
+	p.queue(sql, args...).Query(func(rows pgx.Rows) error {
+		defer rows.Close()
+		if found = rows.Next(); found {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		rows.Close()
+		return rows.Err()
+	})
+	err = p.flush(ctx)
+	return found, err
+}
+
 // flush sends what is queued and reads the answers.
 func (p *pipe) flush(ctx context.Context) error {
 	batch := p.batch

@@ -14,6 +14,9 @@ type Stats struct {
 	OldestPending time.Duration // age by the database clock; zero if nothing is pending
 	Turns         map[string]int64
 	Parts         map[string]int64
+	DeadLetters   int64         // open ones
+	Mirror        int64         // conversations Chatwoot may not show as they are
+	OldestMirror  time.Duration // for how long that has been so
 }
 
 // Stats reads the counts in one statement.
@@ -36,8 +39,12 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		switch what {
 		case "inbox":
 			st.Pending, st.OldestPending = n, time.Duration(age*float64(time.Second))
+		case "mirror":
+			st.Mirror, st.OldestMirror = n, max(0, time.Duration(age*float64(time.Second)))
 		case "turn":
 			st.Turns[state] = n
+		case "letter":
+			st.DeadLetters = n
 		case "part":
 			st.Parts[state] = n
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"plantao/runtime/conversation"
+	"plantao/runtime/dial"
 )
 
 //go:embed sql/*.sql sql/check/*.sql
@@ -101,6 +102,7 @@ func (c Config) apply(cc *pgx.ConnConfig) {
 		cc.Password = c.Password
 	}
 	cc.ConnectTimeout = connectTimeout
+	cc.DialFunc = dial.ToAny().DialContext // pgx has looked the name up by itself
 	cc.RuntimeParams["application_name"] = c.AppName
 	cc.RuntimeParams["statement_timeout"] = statementTimeout
 	cc.RuntimeParams["idle_in_transaction_session_timeout"] = statementTimeout

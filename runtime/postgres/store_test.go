@@ -64,15 +64,15 @@ func (w *world) terms(p conversation.Process) conversation.TurnTerms {
 func message(id, jid string) conversation.Event {
 	return conversation.Event{
 		Tenant: "default", Channel: "p", Kind: conversation.KindMessage, WAID: id, ChatJID: jid, Type: "text", Text: id,
-		Body: []byte(`{}`), State: conversation.Pending,
+		Body: []byte(`{}`), State: conversation.Pending, Begins: true,
 	}
 }
 
 func (w *world) receive(e conversation.Event) conversation.Receipt {
 	w.t.Helper()
-	r, err := w.store.Receive(w.t.Context(), e, conversation.Window{})
+	receipts, err := w.store.Receive(w.t.Context(), []conversation.Event{e}, conversation.Window{})
 	require.NoError(w.t, err)
-	return r
+	return receipts[0]
 }
 
 // route gives every unrouted conversation to the AI.
@@ -145,9 +145,8 @@ func TestReceiveAtOnce(t *testing.T) {
 			if i%2 == 0 {
 				e.ChatJID, e.AltJID = e.AltJID, e.ChatJID
 			}
-			r, err := w.store.Receive(context.Background(), e, conversation.Window{})
-			assert.NoError(t, err)
-			if !r.Duplicate {
+			receipts, err := w.store.Receive(context.Background(), []conversation.Event{e}, conversation.Window{})
+			if assert.NoError(t, err) && !receipts[0].Duplicate {
 				fresh.Add(1)
 			}
 		})
@@ -173,7 +172,7 @@ func TestOtherIDOfAContactFindsItsConversation(t *testing.T) {
 	require.Equal(t, first.Conversation, w.receive(e).Conversation)
 	require.Equal(t, first.Conversation, w.receive(message("c", "9@lid")).Conversation)
 	own := message("d", "9@lid")
-	own.FromMe, own.State, own.Reason = true, conversation.Ignored, "from_me"
+	own.FromMe, own.State, own.Reason, own.Begins = true, conversation.Ignored, "from_me", false
 	require.Equal(t, first.Conversation, w.receive(own).Conversation)
 	own.WAID, own.ChatJID = "e", "nobody@lid"
 	require.Zero(t, w.receive(own).Conversation, "an ignored event makes no conversation")
@@ -184,7 +183,7 @@ func TestWindow(t *testing.T) {
 	w := newWorld(t)
 	window := conversation.Window{Quiet: time.Hour, Cap: 90 * time.Minute}
 	for _, id := range []string{"a", "b"} {
-		_, err := w.store.Receive(t.Context(), message(id, "1@lid"), window)
+		_, err := w.store.Receive(t.Context(), []conversation.Event{message(id, "1@lid")}, window)
 		require.NoError(t, err)
 		w.exec("update conversation set debounce_cap = now() + interval '10 minutes' where last_seq = 1")
 	}

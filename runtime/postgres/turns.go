@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,30 +13,37 @@ import (
 )
 
 var (
-	dueConversationSQL = query("due_conversation")
-	claimTurnSQL       = query("claim_turn")
-	expireSendingSQL   = query("expire_sending")
-	reclaimTurnSQL     = query("reclaim_turn")
-	setTokenSQL        = query("set_token")
-	turnMessagesSQL    = query("turn_messages")
-	nextDueSQL         = query("next_due")
-	renewSQL           = query("renew")
-	handBackSQL        = query("hand_back")
-	replySQL           = query("reply")
-	failTurnSQL        = query("fail_turn")
-	findTurnSQL        = query("find_turn")
-	extendTurnSQL      = query("extend_turn")
+	dueConversationSQL   = query("due_conversation")
+	shareConversationSQL = query("share_conversation")
+	claimTurnSQL         = query("claim_turn")
+	expireSendingSQL     = query("expire_sending")
+	reclaimTurnSQL       = query("reclaim_turn")
+	setTokenSQL          = query("set_token")
+	turnMessagesSQL      = query("turn_messages")
+	nextDueSQL           = query("next_due")
+	renewSQL             = query("renew")
+	handBackSQL          = query("hand_back")
+	replySQL             = query("reply")
+	failTurnSQL          = query("fail_turn")
+	findTurnSQL          = query("find_turn")
+	extendTurnSQL        = query("extend_turn")
+	holdingSQL           = query("holding")
 )
 
-// ClaimTurn implements conversation.Turns.
+// holdingWithin is how long it is tried to tell a customer that their message waits for a human.
+const holdingWithin = 5 * time.Minute
+
+// ClaimTurn implements conversation.Turns: two round trips, as a customer waits for them.
 func (s *Store) ClaimTurn(ctx context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
-	return s.takeTurn(ctx, "claim turn", func(tx pgx.Tx) (conversation.Turn, error) {
-		var id conversation.ID
-		if err := tx.QueryRow(ctx, dueConversationSQL).Scan(&id); err != nil {
-			return conversation.Turn{}, err
+	return s.takeTurn(ctx, "claim turn", func(tx *pipe) (conversation.Turn, error) {
+		next := s.nextTurn()
+		found, err := tx.ask(ctx, func(r pgx.Row) error {
+			return r.Scan(&next.Conversation, &next.Tenant, &next.Epoch, &next.No, &next.Deadline)
+		}, dueConversationSQL, terms.Busy, terms.Deadline)
+		if err != nil || !found {
+			return conversation.Turn{}, cmp.Or(err, conversation.ErrNothingDue)
 		}
-		return s.openTurn(ctx, tx, terms, claimTurnSQL, id, terms.Holder.Instance, terms.Holder.Boot, terms.Lease, terms.Deadline,
-			s.cluster.Load())
+		return tx.openTurn(ctx, terms, next, 0)
 	})
 }
 
@@ -49,65 +57,94 @@ func (s *Store) ReclaimTurn(ctx context.Context, terms conversation.TurnTerms) (
 	if err != nil {
 		return conversation.Turn{}, fmt.Errorf("expire lost senders: %w", err)
 	}
-	return s.takeTurn(ctx, "reclaim turn", func(tx pgx.Tx) (conversation.Turn, error) {
-		return s.openTurn(ctx, tx, terms, reclaimTurnSQL, terms.Holder.Instance, terms.Holder.Boot, terms.Lease)
+	return s.takeTurn(ctx, "reclaim turn", func(tx *pipe) (conversation.Turn, error) {
+		var t conversation.Turn
+		found, err := tx.ask(ctx, scanTurn(&t), reclaimTurnSQL, terms.Holder.Instance, terms.Holder.Boot, terms.Lease)
+		if err != nil || !found {
+			return conversation.Turn{}, cmp.Or(err, conversation.ErrNothingDue)
+		}
+		t.Token = terms.Sign(t.TurnRef)
+		tx.queue(setTokenSQL, t.Conversation, t.No, tokenHash(t.Token))
+		if t.State == conversation.TurnRunning {
+			tx.queueMessages(&t)
+		}
+		err = tx.commit(ctx)
+		return t, err
 	})
 }
 
-func (s *Store) takeTurn(ctx context.Context, what string, take func(pgx.Tx) (conversation.Turn, error)) (conversation.Turn, error) {
+func (s *Store) takeTurn(ctx context.Context, what string, take func(*pipe) (conversation.Turn, error)) (conversation.Turn, error) {
 	var turn conversation.Turn
-	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(tx *pipe) (err error) {
 		turn, err = take(tx)
 		return err
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, conversation.ErrNothingDue), violates(err, "one_turn"): // another replica had the conversation a moment before
 		return conversation.Turn{}, conversation.ErrNothingDue
-	}
-	if err != nil {
+	case err != nil:
 		return conversation.Turn{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return turn, nil
 }
 
-// openTurn runs a statement that yields a turn, gives the turn its token and reads its messages.
-func (s *Store) openTurn(ctx context.Context, tx pgx.Tx, terms conversation.TurnTerms, sql string, args ...any) (conversation.Turn, error) {
-	var (
-		t       conversation.Turn
-		remains float64
-		asked   = time.Now() // before the database computes what remains: the local deadline is never the later one
-	)
-	err := tx.QueryRow(ctx, sql, args...).Scan(&t.Tenant, &t.Conversation, &t.No, &t.Epoch, &t.Gen, &t.Deadline, &t.State,
-		&t.Channel, &t.Flow, &t.Contact.JID, &t.Contact.Name, &remains, &t.Stale, &t.Cluster)
-	if err != nil {
-		return conversation.Turn{}, err
+// nextTurn is what a new turn begins with; the rest is its conversation's.
+func (s *Store) nextTurn() conversation.TurnRef {
+	return conversation.TurnRef{Gen: 1, Cluster: s.cluster.Load(), Kind: conversation.TurnOfAI}
+}
+
+// openTurn begins the turn in a conversation that is locked, and commits. What its token is made of is known beforehand, so that
+// both are one round trip.
+func (p *pipe) openTurn(ctx context.Context, terms conversation.TurnTerms, next conversation.TurnRef, restarts int) (conversation.Turn, error) {
+	t := conversation.Turn{Token: terms.Sign(next)}
+	p.queue(claimTurnSQL, next.Conversation, terms.Holder.Instance, terms.Holder.Boot, terms.Lease, next.Deadline, next.Cluster,
+		restarts, tokenHash(t.Token)).QueryRow(scanTurn(&t))
+	t.TurnRef = next
+	p.queueMessages(&t)
+	err := p.commit(ctx)
+	return t, err
+}
+
+// scanTurn reads a turn as the statements that begin or take over one yield it.
+func scanTurn(t *conversation.Turn) func(pgx.Row) error {
+	asked := time.Now() // before the database computes what remains: the local deadline is never the later one
+	return func(r pgx.Row) error {
+		var remains float64
+		err := r.Scan(&t.Tenant, &t.Conversation, &t.No, &t.Epoch, &t.Gen, &t.Deadline, &t.State,
+			&t.Channel, &t.Flow, &t.Contact.JID, &t.Contact.Name, &remains, &t.Stale, &t.Cluster, &t.Kind)
+		t.Expires = asked.Add(time.Duration(remains * float64(time.Second)))
+		return err
 	}
-	t.Expires = asked.Add(time.Duration(remains * float64(time.Second)))
-	t.Token = terms.Sign(t.TurnRef)
-	if _, err := tx.Exec(ctx, setTokenSQL, t.Conversation, t.No, tokenHash(t.Token)); err != nil {
-		return conversation.Turn{}, fmt.Errorf("keep token hash: %w", err)
-	}
-	if t.State == conversation.TurnReplied {
-		return t, nil
-	}
-	rows, err := tx.Query(ctx, turnMessagesSQL, t.Conversation, t.No)
-	if err != nil {
-		return conversation.Turn{}, fmt.Errorf("read messages: %w", err)
-	}
-	t.Messages, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (conversation.Message, error) {
-		var m conversation.Message
-		err := row.Scan(&m.ID, &m.TS, &m.Type, &m.Text)
-		return m, err
+}
+
+func (p *pipe) queueMessages(t *conversation.Turn) {
+	p.queue(turnMessagesSQL, t.Conversation, t.No).Query(func(rows pgx.Rows) (err error) {
+		t.Messages, err = pgx.CollectRows(rows, scanMessage)
+		return err
 	})
-	if err != nil {
-		return conversation.Turn{}, fmt.Errorf("read messages: %w", err)
+}
+
+func scanMessage(row pgx.CollectableRow) (conversation.Message, error) {
+	var (
+		m       conversation.Message
+		media   *conversation.Media
+		state   conversation.MediaState
+		content *int64
+	)
+	err := row.Scan(&m.ID, &m.TS, &m.Type, &m.Text, &m.Ref, &media, &state, &content)
+	if media != nil {
+		m.Media = &conversation.MessageMedia{Media: *media, State: state}
+		if content != nil {
+			m.Media.ID = *content
+		}
 	}
-	return t, nil
+	return m, err
 }
 
 // NextDue implements conversation.Turns.
-func (s *Store) NextDue(ctx context.Context) (time.Duration, bool, error) {
+func (s *Store) NextDue(ctx context.Context, busy ...string) (time.Duration, bool, error) {
 	var seconds float64
-	err := s.pool.QueryRow(ctx, nextDueSQL).Scan(&seconds)
+	err := s.pool.QueryRow(ctx, nextDueSQL, busy, conversation.MaxRestarts).Scan(&seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -144,12 +181,12 @@ func (s *Store) Renew(ctx context.Context, lease time.Duration, held []conversat
 
 // FindTurn implements conversation.Turns.
 func (s *Store) FindTurn(ctx context.Context, id conversation.ID, no int, token string) (conversation.Holding, error) {
-	h := conversation.Holding{TurnRef: conversation.TurnRef{Conversation: id, No: no}}
+	h := conversation.Holding{TurnRef: conversation.TurnRef{Conversation: id, No: no, Kind: conversation.TurnOfAI}}
 	now := conversation.Conversation{ID: id}
 	var seconds float64
 	err := again(ctx, func() error {
 		return s.pool.QueryRow(ctx, findTurnSQL, id, no, tokenHash(token)).Scan(&h.Tenant, &h.Epoch, &h.Gen, &h.Deadline,
-			&h.Cluster, &h.State, &seconds, &now.State, &now.Owner.Kind, &now.Owner.ID, &now.Epoch)
+			&h.Cluster, &h.State, &seconds, &now.State, &now.Owner.Kind, &now.Owner.ID, &now.Epoch, &h.Waiting)
 	})
 	h.Remains = remaining(seconds)
 	open := h.State == conversation.TurnRunning || h.State == conversation.TurnReplied || h.State == conversation.TurnSending
@@ -185,15 +222,25 @@ func (s *Store) HandBack(ctx context.Context, t conversation.TurnRef) error {
 }
 
 // Reply implements conversation.Turns.
-func (s *Store) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part) error {
-	texts, delays := make([]string, 0, len(parts)), make([]time.Duration, 0, len(parts))
-	for _, p := range parts {
-		texts, delays = append(texts, p.Text), append(delays, p.Delay)
+func (s *Store) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part, then ...conversation.Then) error {
+	parts, err := s.ownMedia(ctx, t.Conversation, parts)
+	if err != nil {
+		return domainError("answer", t, err)
+	}
+	bodies, delays, err := partColumns(parts)
+	if err != nil {
+		return domainError("answer", t, err)
+	}
+	follow, err := followColumn(then)
+	if err != nil {
+		return domainError("answer", t, err)
 	}
 	var owned, accepted int
-	err := again(ctx, func() error {
-		return s.pool.QueryRow(ctx, replySQL, t.Conversation, t.Epoch, t.No, t.Gen, tokenHash(token), texts, delays).
-			Scan(&owned, &accepted)
+	err = s.transact(ctx, func(tx *pipe) error {
+		tx.queue(shareConversationSQL, t.Conversation)
+		tx.queue(replySQL, t.Conversation, t.Epoch, t.No, t.Gen, tokenHash(token), bodies, delays, follow).
+			QueryRow(func(r pgx.Row) error { return r.Scan(&owned, &accepted) })
+		return tx.commit(ctx)
 	})
 	switch {
 	case err != nil:
@@ -237,16 +284,20 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 			return err
 		}
 		var (
-			epoch int64
-			state string
+			epoch   int64
+			state   string
+			kind    conversation.TurnKind
+			holding string
+			since   int
 		)
 		tx.queue(lockTurnSQL, t.Conversation, t.No)
-		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state) })
+		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state, &kind) })
+		tx.queue(holdingSQL, t.Conversation, t.No).QueryRow(func(r pgx.Row) error { return r.Scan(&holding, &since) })
 		if err := tx.flush(ctx); err != nil {
 			return err
 		}
-		if state == "cancelled" {
-			return tx.commit(ctx) // somebody else is on duty already
+		if state == "cancelled" || kind != conversation.TurnOfAI {
+			return tx.commit(ctx) // somebody else is on duty already, or it was no AI that failed
 		}
 		change, err := conversation.Decide(row.Conversation, conversation.Command{
 			Verb: conversation.VerbQueue, Conversation: t.Conversation, Tenant: t.Tenant, IfEpoch: epoch, Actor: conversation.Router,
@@ -256,8 +307,18 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 			return err
 		}
 		change.Steps[0].Detail["turn"], change.Steps[0].Detail["gen"] = fmt.Sprint(t.No), fmt.Sprint(t.Gen)
-		if _, err := tx.write(row, change, nil); err != nil {
+		after, err := tx.write(row, change, nil)
+		if err != nil {
 			return err
+		}
+		if holding != "" {
+			if err := tx.say(conversation.Said{
+				Tenant: t.Tenant, Conversation: t.Conversation, Kind: conversation.SaidByRouter, By: "router", IfEpoch: after.Epoch,
+				Source: fmt.Sprintf("holding/%s/%d", t.Conversation, since), Parts: []conversation.Part{{Text: holding}},
+				Within: holdingWithin,
+			}, s.cluster.Load()); err != nil {
+				return err
+			}
 		}
 		return tx.commit(ctx)
 	})

@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"plantao/runtime/dial"
 )
 
 // defaultTimeout: who waits longer for an accelerator is slower than without it.
@@ -54,6 +56,7 @@ func Open(c Config) (*Client, error) {
 	timeout := cmp.Or(c.Timeout, defaultTimeout)
 	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 	opt.ContextTimeoutEnabled = true // else a call gets the timeout once for each of dial, greeting, write and read
+	opt.Dialer = dial.To(opt.Addr).DialContext
 	opt.MaxRetries = -1
 	opt.DialerRetries = 1
 	opt.PoolSize = poolSize

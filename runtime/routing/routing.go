@@ -1,36 +1,84 @@
-// Package routing decides which agent answers a conversation that has no owner. Deciding reads nothing and changes
-// nothing: facts in, decision out. The claim verb then records the decision with its reason and rule version.
+// Package routing decides which agent answers a conversation that has no owner: by the rules in force, or by the channel's flow
+// where there are none. The claim verb then records the decision with its reason and rule version.
 package routing
 
-import "plantao/runtime/conversation"
+import (
+	"strings"
+
+	"plantao/runtime/conversation"
+	"plantao/runtime/routing/rules"
+)
 
 // Decision names the next owner and why.
 type Decision struct {
 	To          conversation.Owner
-	Reason      string // short constant, recorded in the audit
+	Reason      string // short constant, or rule:NAME; recorded in the audit
 	RuleVersion string
+	Say         string // what the customer is told; empty: nothing
+	// Failed are rules that could not be told for these facts, and so did not hold.
+	Failed []rules.Failure
 }
 
-// Router decides. Implementations are pure: equal facts give equal decisions.
-type Router interface {
-	Decide(u conversation.Unrouted) Decision
-}
+// ReasonRule, with a rule's name behind it, is the reason of a decision made by a rule.
+const ReasonRule = "rule:"
 
-// ChannelFlow gives every conversation to its channel's flow, and to the human queue if the channel has none.
-type ChannelFlow struct{}
+// ReasonUnreadable is the reason of a decision made without the rules in force, which this router cannot read.
+const ReasonUnreadable = "rules_unreadable"
 
-// Decide is pure.
-func (ChannelFlow) Decide(u conversation.Unrouted) Decision {
+// byChannel gives a conversation to its channel's flow, and to the human queue if the channel has none.
+func byChannel(u conversation.Unrouted) Decision {
+	d := Decision{To: conversation.Owner{Kind: conversation.OwnedByAI, ID: u.Flow}, Reason: "channel_flow", RuleVersion: "channel-flow/1"}
 	if u.Flow == "" {
-		return Decision{
-			To:          conversation.Owner{Kind: conversation.OwnedByQueue},
-			Reason:      "channel_has_no_flow",
-			RuleVersion: "channel-flow/1",
-		}
+		d.To, d.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, "channel_has_no_flow"
 	}
-	return Decision{
-		To:          conversation.Owner{Kind: conversation.OwnedByAI, ID: u.Flow},
-		Reason:      "channel_flow",
-		RuleVersion: "channel-flow/1",
+	return d
+}
+
+// Decide is pure: equal facts and rules give equal decisions. Without rules (nil), and where none holds, the channel decides.
+func Decide(u conversation.Unrouted, set *rules.Set) Decision {
+	channel := byChannel(u)
+	if set == nil {
+		return channel
 	}
+	found := set.Decide(Facts(u))
+	if found.Rule == "" {
+		channel.RuleVersion, channel.Failed = found.Version, found.Failed
+		return channel
+	}
+	to := conversation.Owner{Kind: conversation.OwnedByAI, ID: found.To.AI}
+	if found.To.Queue != nil {
+		to = conversation.Owner{Kind: conversation.OwnedByQueue, ID: *found.To.Queue}
+	}
+	return Decision{To: to, Reason: ReasonRule + found.Rule, RuleVersion: found.Version, Say: found.To.Say, Failed: found.Failed}
+}
+
+// Facts are a conversation as rules see it.
+func Facts(u conversation.Unrouted) rules.Facts {
+	f := rules.Facts{
+		Now: u.Facts.Now, Channel: u.Channel,
+		Contact: rules.Contact{Name: u.Facts.Contact.Name, Phone: phone(u.Facts.Contact.JID)},
+		Message: rules.Message{Text: strings.Join(u.Facts.Texts, "\n"), Kinds: u.Facts.Kinds, Count: u.Facts.Waiting},
+		History: rules.History{Messages: int(u.Facts.Before), Stretches: u.Facts.Stretches},
+		Last:    rules.Last{Kind: string(u.Facts.LastOwner.Kind), ID: u.Facts.LastOwner.ID},
+		Cause:   "message",
+	}
+	if u.State == conversation.Routing {
+		f.Cause = "released"
+	}
+	if !u.Facts.BeforeAt.IsZero() {
+		f.History.Since = f.Now.Sub(u.Facts.BeforeAt)
+	}
+	if f.Last.Kind != string(conversation.OwnedByNone) {
+		f.Last.Since = f.Now.Sub(u.Facts.LastOwnerAt)
+	}
+	return f
+}
+
+// phone is the number of a contact whose id is one. A hidden one (@lid) has none.
+func phone(jid string) string {
+	number, ok := strings.CutSuffix(jid, "@s.whatsapp.net")
+	if !ok {
+		return ""
+	}
+	return number
 }

@@ -23,9 +23,14 @@ import (
 type Store interface {
 	conversation.Ownership
 	conversation.Agents
+	conversation.DeadLetters
+	conversation.Rulebooks
+	TakeMore(ctx context.Context, t conversation.TurnRef, token string) (messages []conversation.Message, more int, err error)
+	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
+	Media(ctx context.Context, tenant string, id int64) (conversation.Content, error)
 	FindTurn(ctx context.Context, id conversation.ID, no int, token string) (conversation.Holding, error)
 	Extend(ctx context.Context, t conversation.TurnRef, token string, wait, most time.Duration) (conversation.Holding, error)
-	Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part) error
+	Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part, then ...conversation.Then) error
 	Settle(ctx context.Context, s conversation.Settlement) error
 }
 
@@ -33,6 +38,9 @@ type Store interface {
 type APIConfig struct {
 	Store  Store
 	Locker conversation.Locker
+	// Lines lists the channels, Connector connects them to phones.
+	Lines     Lines
+	Connector Connector
 	// Changed is called after a commit that may concern other processes: an owner changed, or a turn was answered.
 	Changed func()
 	// Announced is called after an agent said how it is.
@@ -45,8 +53,11 @@ type APIConfig struct {
 }
 
 const (
-	apiBodyBytes     = 64 << 10
-	replyBodyBytes   = 512 << 10
+	apiBodyBytes = 64 << 10
+	// replyBodyBytes: the attachments as base64, and the texts. Of bodies over smallBodyBytes only largeAtOnce are in memory.
+	replyBodyBytes   = conversation.MaxContentBytes/3*4 + smallBodyBytes
+	smallBodyBytes   = 512 << 10
+	largeAtOnce      = 2
 	apiTimeout       = 10 * time.Second
 	defaultLockTTL   = 10 * time.Second
 	defaultPresence  = 90 * time.Second
@@ -59,6 +70,7 @@ type API struct {
 	log   *slog.Logger
 	auth  *authenticator
 	slots chan struct{}
+	large chan struct{}
 }
 
 // operation is an endpoint: huma's description of it, with the scope its token needs. An empty scope is a turn's: the turn
@@ -66,6 +78,8 @@ type API struct {
 type operation struct {
 	huma.Operation
 	scopes []conversation.Scope
+	// turnToo: a turn token opens it as well.
+	turnToo bool
 }
 
 // describe is the OpenAPI document without its operations.
@@ -91,7 +105,8 @@ func describe(version string) huma.Config {
 
 // register adds the API to the server's mux.
 func (s *Server) register(c APIConfig, version string) huma.API {
-	a := &API{c: c, log: s.c.Logger, auth: newAuthenticator(c.Store, c.Rate, c.Burst), slots: make(chan struct{}, operationsAtOnce)}
+	a := &API{c: c, log: s.c.Logger, auth: newAuthenticator(c.Store, c.Rate, c.Burst), slots: make(chan struct{}, operationsAtOnce),
+		large: make(chan struct{}, largeAtOnce)}
 	spec := humago.New(s.mux, describe(version))
 	spec.UseMiddleware(s.observe, s.whenOpen, a.bound)
 	a.conversations(spec)
@@ -99,6 +114,10 @@ func (s *Server) register(c APIConfig, version string) huma.API {
 	a.turns(spec)
 	a.locks(spec)
 	a.agents(spec)
+	a.deadLetters(spec)
+	a.media(spec)
+	a.channels(spec)
+	a.rules(spec)
 	return spec
 }
 
@@ -109,12 +128,16 @@ func add[I, O any](a *API, spec huma.API, op operation, handle func(context.Cont
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = apiBodyBytes
 	}
-	if len(op.scopes) > 0 {
-		op.Middlewares = append(op.Middlewares, a.authenticate(spec, op.scopes))
+	switch {
+	case op.turnToo:
+		op.Middlewares = append(huma.Middlewares{a.either(spec, op.scopes)}, op.Middlewares...)
+		op.Security = []map[string][]string{{"agent": scopeNames(op.scopes)}, {"turn": {}}}
+	case len(op.scopes) > 0:
+		op.Middlewares = append(huma.Middlewares{a.authenticate(spec, op.scopes)}, op.Middlewares...)
 		op.Security = []map[string][]string{{"agent": scopeNames(op.scopes)}}
 		op.Description = strings.TrimSpace(op.Description + "\n\nNeeds a token with " + strings.Join(scopeNames(op.scopes), " or ") + ".")
-	} else {
-		op.Middlewares = append(op.Middlewares, a.turnToken(spec))
+	default:
+		op.Middlewares = append(huma.Middlewares{a.turnToken(spec)}, op.Middlewares...)
 		op.Security = []map[string][]string{{"turn": {}}}
 	}
 	huma.Register(spec, op.Operation, func(ctx context.Context, in *I) (*O, error) {
@@ -245,6 +268,22 @@ func (a *API) bound(ctx huma.Context, next func(huma.Context)) {
 		defer func() { <-a.slots }()
 		next(ctx)
 	case <-ctx.Context().Done(): // the client hung up
+	}
+}
+
+// few lets only a few bodies with attachments in at once.
+func (a *API) few(huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if length, err := strconv.ParseInt(ctx.Header("Content-Length"), 10, 64); err == nil && length <= smallBodyBytes {
+			next(ctx)
+			return
+		}
+		select {
+		case a.large <- struct{}{}:
+			defer func() { <-a.large }()
+			next(ctx)
+		case <-ctx.Context().Done():
+		}
 	}
 }
 

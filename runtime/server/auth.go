@@ -121,6 +121,7 @@ func (a *API) authenticate(spec huma.API, scopes []conversation.Scope) func(huma
 			a.turnAway(spec, ctx, err)
 			return
 		}
+		known(ctx.Context())
 		next(huma.WithValue(ctx, principalKey{}, c.Principal))
 	}
 }
@@ -147,8 +148,22 @@ func (a *API) turnToken(spec huma.API) func(huma.Context, func(huma.Context)) {
 			next(ctx)
 			if ctx.Status() == http.StatusUnauthorized {
 				a.auth.wrong.Allow()
+			} else if ctx.Status() < http.StatusMultipleChoices {
+				known(ctx.Context())
 			}
 		}
+	}
+}
+
+// either lets a request in that carries a turn token, or a bearer token with one of the scopes.
+func (a *API) either(spec huma.API, scopes []conversation.Scope) func(huma.Context, func(huma.Context)) {
+	bearer, turn := a.authenticate(spec, scopes), a.turnToken(spec)
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if ctx.Header(turnTokenHeader) != "" {
+			turn(ctx, next)
+			return
+		}
+		bearer(ctx, next)
 	}
 }
 

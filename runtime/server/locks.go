@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -116,7 +115,8 @@ func (a *API) agents(spec huma.API) {
 	}}, a.listAgents)
 	add(a, spec, operation{scopes: []conversation.Scope{conversation.ScopeAgents}, Operation: huma.Operation{
 		OperationID: "put-agent", Method: http.MethodPut, Path: "/v1/agents/{kind}/{agent}", DefaultStatus: http.StatusNoContent,
-		Summary: "Set an agent's name and capacity", Description: "A capacity below what the agent has takes nothing away; it is given nothing more.",
+		Summary: "Set an agent's name and capacity, and an AI's policies", Description: "All of it: what is absent is set to its default. A capacity " +
+			"below what the agent has takes nothing away; it is given nothing more.",
 	}}, a.putAgent)
 	add(a, spec, operation{scopes: []conversation.Scope{conversation.ScopeAct, conversation.ScopeAgents}, Operation: huma.Operation{
 		OperationID: "put-presence", Method: http.MethodPut, Path: "/v1/agents/{kind}/{agent}/presence", DefaultStatus: http.StatusNoContent,
@@ -141,7 +141,13 @@ func (a *API) putAgent(ctx context.Context, in *agentInput) (*struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.c.Store.PutAgent(ctx, conversation.Agent{Tenant: who(ctx).Tenant, Owner: o, Name: in.Body.Name, Capacity: in.Body.Capacity})
+	if o.Kind != conversation.OwnedByAI && in.Body.MidTurn+in.Body.Holding != "" {
+		return nil, fmt.Errorf("mid_turn and holding are an AI's: %w", conversation.ErrInvalid)
+	}
+	return nil, a.c.Store.PutAgent(ctx, conversation.Agent{
+		Tenant: who(ctx).Tenant, Owner: o, Name: in.Body.Name, Capacity: in.Body.Capacity,
+		MidTurn: conversation.MidTurn(in.Body.MidTurn), Holding: in.Body.Holding,
+	})
 }
 
 func (a *API) putPresence(ctx context.Context, in *presenceInput) (*struct{}, error) {
@@ -165,5 +171,3 @@ func (a *API) putPresence(ctx context.Context, in *presenceInput) (*struct{}, er
 }
 
 func milliseconds(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
-
-func partName(i int) string { return "body.parts[" + strconv.Itoa(i) + "].text" }

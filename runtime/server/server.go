@@ -5,17 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"strconv"
+	"path"
 	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"plantao/runtime/api"
 	"plantao/runtime/conversation"
@@ -29,9 +26,6 @@ const (
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
 
-	// bodiesAtOnce is how many bodies of the largest size may be held; smaller ones are as many more.
-	bodiesAtOnce = 2
-
 	storeTimeout = 10 * time.Second
 	readyTimeout = 2 * time.Second
 	// retryAfterSeconds is what a sender is told when nothing could be stored.
@@ -40,7 +34,7 @@ const (
 
 // Ingest is what the hooks hand over to: ingest.Service.
 type Ingest interface {
-	Authorize(ctx context.Context, channel, secret string) (conversation.Channel, error)
+	Authorize(ctx context.Context, channel string, p conversation.HookProof) (conversation.Channel, error)
 	Receive(ctx context.Context, ch conversation.Channel, body []byte) (conversation.Receipt, error)
 }
 
@@ -50,11 +44,12 @@ type Check struct {
 	Test func(ctx context.Context) error
 }
 
-// Config holds what a Server needs; every field is required.
+// Config holds what a Server needs; fields without a remark are required.
 type Config struct {
 	Ingest       Ingest
 	SecretHeader string // header that carries the hook secret
 	MaxBodyBytes int64
+	Desk         DeskHooks // nil: Chatwoot has no hooks
 	Checks       []Check
 	API          APIConfig
 	Version      string // of the program, for the API's description
@@ -64,12 +59,15 @@ type Config struct {
 
 // Server is an http.Handler; its methods are safe for concurrent use.
 type Server struct {
-	c     Config
-	mux   *http.ServeMux
-	spec  huma.API
-	phase atomic.Int32
-	// bodies bounds the bytes of request bodies held at once.
-	bodies *semaphore.Weighted
+	c         Config
+	mux       *http.ServeMux
+	spec      huma.API
+	phase     atomic.Int32
+	evolution *intake
+	chatwoot  *intake
+
+	strangers rate.Sometimes // logs one of those whose webhook shows no good secret
+	unlogged  atomic.Int64   // those it did not
 }
 
 // Phases of a server's life.
@@ -81,20 +79,35 @@ const (
 
 // New makes a Server. It refuses hooks until Open is called.
 func New(c Config) *Server {
-	s := &Server{c: c, mux: http.NewServeMux(), bodies: semaphore.NewWeighted(bodiesAtOnce * c.MaxBodyBytes)}
-	s.mux.HandleFunc("/hooks/evolution/{channel}", s.evolutionHook)
+	s := &Server{c: c, mux: http.NewServeMux(), evolution: newIntake(c.MaxBodyBytes), chatwoot: newIntake(c.MaxBodyBytes),
+		strangers: rate.Sometimes{Interval: time.Second}}
+	s.mux.HandleFunc("/hooks/evolution/{channel}", s.hook(s.evolutionHook))
+	if c.Desk != nil {
+		s.mux.HandleFunc("/hooks/chatwoot/{channel}", s.chatwootHook(false))
+		s.mux.Handle("/hooks/chatwoot/{channel}/bot", forBot(s.chatwootHook(true)))
+	}
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", c.Metrics.Handler())
 	s.spec = s.register(c.API, c.Version)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is nothing at this path"})
-	})
+	s.mux.HandleFunc("/", nothingHere)
 	return s
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. A path that is not in its shortest form leads nowhere: the mux would redirect it, and a
+// redirected POST is posted twice or becomes a GET.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path.Clean(r.URL.Path) != r.URL.Path {
+		nothingHere(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+func nothingHere(w http.ResponseWriter, _ *http.Request) {
+	dismiss(w)
+	write(w, http.StatusNotFound, api.Error{Code: api.CodeNotFound, Message: "there is nothing at this path"})
+}
 
 // Open lets webhooks in: the store is known to be the right one.
 func (s *Server) Open() { s.phase.Store(serving) }
@@ -102,7 +115,7 @@ func (s *Server) Open() { s.phase.Store(serving) }
 // Drain makes the server report itself not ready, so that an ingress sends new requests elsewhere. Requests are served on.
 func (s *Server) Drain() { s.phase.Store(draining) }
 
-// HTTP is an http.Server for this handler with all timeouts set.
+// HTTP is an http.Server for this handler with all timeouts set, to serve what Bound accepts.
 func (s *Server) HTTP() *http.Server {
 	return &http.Server{
 		Handler:           s,
@@ -111,81 +124,11 @@ func (s *Server) HTTP() *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
+		ConnContext:       withConnection,
+		// "OPTIONS *" is nobody's question here.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelDebug),
 	}
-}
-
-func (s *Server) evolutionHook(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	channel := r.PathValue("channel")
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		write(w, http.StatusMethodNotAllowed, api.Error{Code: api.CodeMethod, Message: "webhooks are posted"})
-		s.c.Metrics.hook("", http.StatusMethodNotAllowed, time.Since(start))
-		return
-	}
-	known, receipt, err := s.take(w, r, channel)
-	status := http.StatusOK
-	if err != nil {
-		status = s.refuse(w, r, channel, err)
-	} else {
-		write(w, status, map[string]bool{"stored": true, "duplicate": receipt.Duplicate})
-	}
-	s.c.Metrics.hook(known, status, time.Since(start))
-}
-
-// take returns the channel's name once it is known to exist: metrics must not grow with whatever paths are tried.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, channel string) (known string, _ conversation.Receipt, _ error) {
-	if s.phase.Load() == starting {
-		return "", conversation.Receipt{}, fmt.Errorf("starting: %w", conversation.ErrUnavailable)
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	ch, err := s.c.Ingest.Authorize(ctx, channel, r.Header.Get(s.c.SecretHeader))
-	if err != nil {
-		return "", conversation.Receipt{}, err
-	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" {
-		return ch.Name, conversation.Receipt{}, conversation.ErrNotJSON
-	}
-	// Nobody sends webhooks of many megabytes in normal operation; a dozen at once would be the process's memory.
-	weight := s.c.MaxBodyBytes
-	if r.ContentLength >= 0 {
-		weight = min(weight, r.ContentLength)
-	}
-	if err := s.bodies.Acquire(ctx, weight); err != nil {
-		return ch.Name, conversation.Receipt{}, fmt.Errorf("wait for other webhooks' bodies: %w: %w", conversation.ErrUnavailable, err)
-	}
-	defer s.bodies.Release(weight)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.c.MaxBodyBytes))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return ch.Name, conversation.Receipt{}, conversation.ErrTooLarge
-	}
-	if err != nil {
-		// 503 and not 400: the sender broke off or was slow, and Evolution never repeats what was answered with 400.
-		return ch.Name, conversation.Receipt{}, fmt.Errorf("read body: %w: %w", conversation.ErrUnavailable, err)
-	}
-	// A commit is not broken off because the sender hung up: it would repeat what may be stored already.
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
-	defer cancel()
-	receipt, err := s.c.Ingest.Receive(ctx, ch, body)
-	return ch.Name, receipt, err
-}
-
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, channel string, err error) int {
-	status, body := api.FromError(err)
-	level := slog.LevelWarn
-	if status >= 500 {
-		level = slog.LevelError
-	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
-	}
-	s.c.Logger.Log(r.Context(), level, "webhook refused", "channel", channel, "status", status, "err", err)
-	write(w, status, body)
-	return status
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,11 +28,11 @@ type ingest struct {
 	body []byte
 }
 
-func (*ingest) Authorize(_ context.Context, channel, secret string) (conversation.Channel, error) {
+func (*ingest) Authorize(_ context.Context, channel string, p conversation.HookProof) (conversation.Channel, error) {
 	switch {
 	case channel != "p":
 		return conversation.Channel{}, conversation.ErrUnknownChannel
-	case secret != "s":
+	case p.Secret != "s" && p.Token != "t":
 		return conversation.Channel{}, conversation.ErrWrongSecret
 	}
 	return conversation.Channel{Name: "p"}, nil
@@ -44,8 +46,12 @@ func (i *ingest) Receive(_ context.Context, _ conversation.Channel, body []byte)
 }
 
 func newServer(i *ingest, checks ...Check) *Server {
+	return newServerFor(i, 64, checks...)
+}
+
+func newServerFor(i Ingest, maxBodyBytes int64, checks ...Check) *Server {
 	rows := func(context.Context) (OpenRows, error) { return OpenRows{Pending: 4}, nil }
-	return New(Config{Ingest: i, SecretHeader: secretHeader, MaxBodyBytes: 64, Checks: checks,
+	return New(Config{Ingest: i, SecretHeader: secretHeader, MaxBodyBytes: maxBodyBytes, Checks: checks,
 		Metrics: NewMetrics("test", rows, func() bool { return true }), Logger: slog.New(slog.DiscardHandler)})
 }
 
@@ -59,9 +65,18 @@ func post(s *Server, body io.Reader) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/hooks/evolution/p", body)
 	r.Header.Set(secretHeader, "s")
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	if a, ok := body.(announced); ok {
+		r.ContentLength = a.length
+	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	return w
+}
+
+// announced is a body of which more may be announced than comes.
+type announced struct {
+	io.Reader
+	length int64
 }
 
 // broken is a body whose sender falls silent.
@@ -84,7 +99,8 @@ func TestHookStatuses(t *testing.T) {
 		{"over the limit", nil, strings.NewReader(strings.Repeat(" ", 65)), http.StatusRequestEntityTooLarge},
 		{"at the limit", nil, strings.NewReader(strings.Repeat(" ", 64)), http.StatusOK},
 		// 400 would end it: Evolution repeats what was answered with 503, never what was answered with 400.
-		{"body broken off", nil, broken{}, http.StatusServiceUnavailable},
+		{"body broken off", nil, announced{broken{}, 9}, http.StatusServiceUnavailable},
+		{"in chunks", nil, io.MultiReader(strings.NewReader("{}")), http.StatusLengthRequired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,6 +112,31 @@ func TestHookStatuses(t *testing.T) {
 			require.NotContains(t, w.Body.String(), "s3cr3t")
 		})
 	}
+}
+
+// TestStrangersDoNotFillTheLog: a line a second says that there are some, and how many.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := newServer(&ingest{})
+		s.c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.Open()
+		knock := func(path string) {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
+			require.Contains(t, []int{http.StatusUnauthorized, http.StatusNotFound}, w.Code)
+		}
+		for range 50 {
+			knock("/hooks/evolution/p")
+			knock("/hooks/evolution/guessed")
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "webhook refused"))
+		time.Sleep(time.Second + time.Millisecond) // the bubble's clock
+		knock("/hooks/evolution/p")
+		require.Equal(t, 2, strings.Count(log.String(), "webhook refused"))
+		require.Contains(t, log.String(), "others_since_the_last=99")
+	})
 }
 
 func TestPhases(t *testing.T) {
@@ -154,6 +195,24 @@ func TestMetricsWithoutTheStore(t *testing.T) {
 	require.Contains(t, w.Body.String(), "router_redis_up 0")
 }
 
+func TestPathsInAnotherForm(t *testing.T) {
+	t.Parallel()
+	i := &ingest{}
+	s := newServer(i)
+	s.Open()
+	for _, path := range []string{"/hooks//evolution/p", "/hooks/evolution/p/", "/hooks/evolution/./p", "/x/../hooks/evolution/p", "//hooks/evolution/p",
+		"/hooks/evolution/p/..", "/hooks/evolution/%2e%2e/p", "/hooks/evolution/x%2f..%2fp", "/hooks/evolution/p%2f", "/HOOKS/evolution/p"} {
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}"))
+		r.Header.Set(secretHeader, "s")
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		require.Equal(t, http.StatusNotFound, w.Code, path)
+		require.Empty(t, w.Header().Get("Location"), path)
+	}
+	require.Nil(t, i.body)
+}
+
 func TestEveryTimeoutIsSet(t *testing.T) {
 	t.Parallel()
 	h := newServer(&ingest{}).HTTP()
@@ -164,28 +223,58 @@ func TestEveryTimeoutIsSet(t *testing.T) {
 	require.Positive(t, h.MaxHeaderBytes)
 }
 
-// held is a body that comes only once it is let go.
-type held struct{ let <-chan struct{} }
+// held is a body of which the rest comes only once it is let go.
+type held struct {
+	first io.Reader
+	let   <-chan struct{}
+}
 
-func (h held) Read([]byte) (int, error) { <-h.let; return 0, io.EOF }
+func (h held) Read(p []byte) (int, error) {
+	if n, err := h.first.Read(p); n > 0 || err == nil {
+		return n, nil
+	}
+	<-h.let
+	return 0, io.EOF
+}
 
 func TestBodiesAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(&ingest{})
+		s := newServerFor(&ingest{}, 4*freeBytes)
 		s.Open()
 		let := make(chan struct{})
+		slow := func() io.Reader {
+			return announced{held{strings.NewReader(strings.Repeat(" ", freeBytes+1)), let}, 4 * freeBytes}
+		}
 		var waiting sync.WaitGroup
-		for range bodiesAtOnce {
-			waiting.Go(func() { post(s, held{let}) })
+		for range 4 * bodiesAtOnce / 3 { // the beginning takes no room
+			waiting.Go(func() { post(s, slow()) })
 		}
 		synctest.Wait()
 		// The bubble's clock runs to the deadline at once: nobody lets go before it.
-		refused := post(s, held{let})
+		refused := post(s, slow())
 		require.Equal(t, http.StatusServiceUnavailable, refused.Code)
 		require.NotEmpty(t, refused.Header().Get("Retry-After"))
+		require.Equal(t, http.StatusOK, post(s, strings.NewReader("{}")).Code, "what everybody sends waits for nobody")
 		close(let)
 		waiting.Wait()
-		require.Equal(t, http.StatusOK, post(s, strings.NewReader("{}")).Code)
+		require.Equal(t, http.StatusOK, post(s, strings.NewReader(strings.Repeat(" ", 4*freeBytes))).Code)
+	})
+}
+
+func TestSmallPiecesHoldNoRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServerFor(&ingest{}, 4*freeBytes)
+		s.Open()
+		let := make(chan struct{})
+		var waiting sync.WaitGroup
+		for range 10 * bodiesAtOnce { // large ones are announced, and a few bytes come
+			waiting.Go(func() { post(s, announced{held{strings.NewReader("{"), let}, 4 * freeBytes}) })
+		}
+		synctest.Wait()
+		require.Equal(t, http.StatusOK, post(s, strings.NewReader(strings.Repeat(" ", 4*freeBytes))).Code)
+		close(let)
+		waiting.Wait()
 	})
 }

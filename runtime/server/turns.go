@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -28,6 +27,8 @@ type replyInput struct {
 	Body api.ReplyRequest
 }
 
+type messagesOutput struct{ Body api.TurnMessages }
+
 type standingOutput struct{ Body api.TurnStanding }
 
 type settleInput struct {
@@ -49,7 +50,14 @@ func (a *API) turns(spec huma.API) {
 		Summary: "Move the turn's deadline: the flow is still at work", Description: "Bounded, counted from the turn's beginning; what is granted is in the answer.",
 	}}, a.renewTurn)
 	add(a, spec, operation{Operation: huma.Operation{
+		OperationID: "take-messages", Method: http.MethodPost, Path: path + "/messages", Errors: conflict,
+		Summary: "Fetch what was written meanwhile into this turn",
+		Description: "For an agent whose mid_turn is append. The turn's answer answers them too. May be repeated: all messages of the turn " +
+			"are in each answer.",
+	}}, a.takeMessages)
+	add(a, spec, operation{Operation: huma.Operation{
 		OperationID: "reply-turn", Method: http.MethodPost, Path: path + "/replies", Errors: conflict, MaxBodyBytes: replyBodyBytes,
+		Middlewares: huma.Middlewares{a.few(spec)},
 		Summary:     "Answer the turn, once",
 		Description: "For a flow that answered the turn's request with 202. Each part passes the gate right before it is sent.",
 	}}, a.replyTurn)
@@ -91,21 +99,46 @@ func (a *API) replyTurn(ctx context.Context, in *replyInput) (*standingOutput, e
 	if err != nil {
 		return nil, err
 	}
-	parts := make([]conversation.Part, 0, len(in.Body.Parts))
-	for i, p := range in.Body.Parts {
-		text := strings.ReplaceAll(p.Text, "\x00", "") // PostgreSQL's text cannot hold it
-		if strings.TrimSpace(text) == "" {
-			return nil, &answer{status: http.StatusUnprocessableEntity, body: api.Error{Code: api.CodeInvalid,
-				Message: "a part has an empty text", Details: []string{partName(i)}}}
-		}
-		parts = append(parts, conversation.Part{Text: text, Delay: milliseconds(p.DelayMS)})
+	said, err := in.Body.Answer()
+	if err != nil {
+		return nil, err
 	}
-	if err := a.c.Store.Reply(context.WithoutCancel(ctx), h.TurnRef, in.Token, parts); err != nil {
+	if h.State != conversation.TurnRunning {
+		return nil, conversation.ErrTurnClosed // nothing of a second answer is kept
+	}
+	for i, p := range said.Parts {
+		if p.Content == nil {
+			continue
+		}
+		id, err := a.c.Store.PutMedia(ctx, h.Tenant, h.Conversation, *p.Content)
+		if err != nil {
+			return nil, err
+		}
+		said.Parts[i].Media, said.Parts[i].Content = &conversation.PartMedia{ID: id, Kind: p.Content.Kind}, nil
+	}
+	var then []conversation.Then
+	if said.Then != nil {
+		then = append(then, *said.Then)
+	}
+	if err := a.c.Store.Reply(context.WithoutCancel(ctx), h.TurnRef, in.Token, said.Parts, then...); err != nil {
 		return nil, err
 	}
 	a.c.Changed()
 	h.State = conversation.TurnReplied
 	return &standingOutput{Body: api.FromHolding(h)}, nil
+}
+
+func (a *API) takeMessages(ctx context.Context, in *TurnInput) (*messagesOutput, error) {
+	h, err := a.find(ctx, *in)
+	if err != nil {
+		return nil, err
+	}
+	// What is taken is taken although the flow hangs up: it would ask again.
+	messages, more, err := a.c.Store.TakeMore(context.WithoutCancel(ctx), h.TurnRef, in.Token)
+	if err != nil {
+		return nil, err
+	}
+	return &messagesOutput{Body: api.TurnMessages{Messages: messages, More: more}}, nil
 }
 
 func (a *API) settleTurn(ctx context.Context, in *settleInput) (*oneOutput, error) {

@@ -135,10 +135,17 @@ func refusal(err error) error {
 }
 
 // Receive implements conversation.Inbox.
-func (l *line) Receive(ctx context.Context, e conversation.Event, w conversation.Window) (conversation.Receipt, error) {
-	return carry(l, request[conversation.Receipt]{whole: true,
-		do:   func(s conversation.Store) (conversation.Receipt, error) { return s.Receive(ctx, e, w) },
-		told: func(r conversation.Receipt) { l.w.oracle.received(e, r) }})
+func (l *line) Receive(ctx context.Context, events []conversation.Event, w conversation.Window) ([]conversation.Receipt, error) {
+	return carry(l, request[[]conversation.Receipt]{whole: true,
+		do: func(s conversation.Store) ([]conversation.Receipt, error) {
+			// Carried out late, it outlives the one who asked.
+			return s.Receive(context.WithoutCancel(ctx), events, w)
+		},
+		told: func(receipts []conversation.Receipt) {
+			for i, r := range receipts {
+				l.w.oracle.received(events[i], r)
+			}
+		}})
 }
 
 // Do implements conversation.Ownership.
@@ -179,8 +186,8 @@ func (l *line) HandBack(ctx context.Context, t conversation.TurnRef) error {
 }
 
 // Reply implements conversation.Turns.
-func (l *line) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part) error {
-	return l.tell(true, func(s conversation.Store) error { return s.Reply(ctx, t, token, parts) },
+func (l *line) Reply(ctx context.Context, t conversation.TurnRef, token string, parts []conversation.Part, then ...conversation.Then) error {
+	return l.tell(true, func(s conversation.Store) error { return s.Reply(ctx, t, token, parts, then...) },
 		func() { l.w.oracle.replied(t, len(parts)) })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,28 +51,31 @@ func (f undoesAnyAttempt) Unsent(ctx context.Context, p conversation.PartRef) (b
 // acksEarly says that an event is stored, now and then, when it is not.
 type acksEarly struct{ *faulty }
 
-func (f acksEarly) Receive(ctx context.Context, e conversation.Event, w conversation.Window) (conversation.Receipt, error) {
+func (f acksEarly) Receive(ctx context.Context, events []conversation.Event, w conversation.Window) ([]conversation.Receipt, error) {
 	if f.count++; f.count%10 == 0 {
-		return conversation.Receipt{State: conversation.Ignored, Reason: "lost"}, nil
+		return []conversation.Receipt{{State: conversation.Ignored, Reason: "lost"}}, nil
 	}
-	return f.Store.Receive(ctx, e, w)
+	return f.Store.Receive(ctx, events, w)
 }
 
 // doesNotDedupe stores an event as often as it comes.
 type doesNotDedupe struct{ *faulty }
 
-func (f doesNotDedupe) Receive(ctx context.Context, e conversation.Event, w conversation.Window) (conversation.Receipt, error) {
+func (f doesNotDedupe) Receive(ctx context.Context, events []conversation.Event, w conversation.Window) ([]conversation.Receipt, error) {
 	f.count++
-	e.WAID = fmt.Sprint(e.WAID, "-", f.count)
-	return f.Store.Receive(ctx, e, w)
+	events = slices.Clone(events)
+	events[0].WAID = fmt.Sprint(events[0].WAID, "-", f.count)
+	return f.Store.Receive(ctx, events, w)
 }
 
 // answersItself takes an echo for a message of the customer's.
 type answersItself struct{ *faulty }
 
-func (f answersItself) Receive(ctx context.Context, e conversation.Event, w conversation.Window) (conversation.Receipt, error) {
-	e.State, e.Reason, e.FromMe = conversation.Pending, "", false
-	return f.Store.Receive(ctx, e, w)
+func (f answersItself) Receive(ctx context.Context, events []conversation.Event, w conversation.Window) ([]conversation.Receipt, error) {
+	events = slices.Clone(events)
+	e := &events[0]
+	e.State, e.Reason, e.FromMe, e.Begins = conversation.Pending, "", false, true
+	return f.Store.Receive(ctx, events, w)
 }
 
 // believesWhoHadIt ignores the generation: whoever had a turn once may send its parts, also one that its new holder is sending.

@@ -59,6 +59,7 @@ func (r *replica) start() error {
 		return err
 	}
 	r.ingest = ingest.New(ingest.Config{
+		Own: func() {}, Happened: func(string, conversation.Connection) {},
 		Store: r.line, Decode: decode, Window: conversation.Window{Quiet: hours(quietHours), Cap: hours(capHours)},
 		Wake: func() {}, Observer: observer{}, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -154,7 +155,7 @@ func (r *replica) route() string {
 	}
 	u := r.unrouted[0]
 	r.unrouted = r.unrouted[1:]
-	to := routing.ChannelFlow{}.Decide(u)
+	to := routing.Decide(u, nil)
 	c := conversation.Command{
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
 		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion,

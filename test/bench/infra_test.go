@@ -51,7 +51,7 @@ func TestInfra(t *testing.T) {
 	sheet.Add(figure.Seconds("noop-up", median(ups), 15*time.Second))
 	sheet.Add(figure.Seconds("noop-preview", median(previews), 8*time.Second))
 	sheet.Add(figure.Megabytes("router-image", imageSize(t, s), 20))
-	sheet.Add(figure.Megabytes("router-idle-rss", rss(t, s.PID(t, "router-1")), 20))
+	sheet.Add(figure.Megabytes("router-idle-rss", memoryOf(t, s.PID(t, "router-1"), "VmRSS"), 20))
 }
 
 // setupAgain is `make setup` on a machine that has everything.
@@ -82,19 +82,19 @@ func imageSize(t *testing.T, s *devstack.Stack) int64 {
 	return image.Size
 }
 
-// rss is the resident memory of a process in bytes (VmRSS of proc(5)).
-func rss(t *testing.T, pid int) int64 {
+// memoryOf is a process's memory in bytes: VmRSS, what is resident, or VmHWM, the most that ever was (proc(5)).
+func memoryOf(t *testing.T, pid int, field string) int64 {
 	t.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(t, err)
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), field+":"); ok {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			require.NoError(t, err)
 			return kb << 10
 		}
 	}
-	t.Fatalf("no VmRSS of process %d", pid)
+	t.Fatalf("no %s of process %d", field, pid)
 	return 0
 }

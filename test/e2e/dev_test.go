@@ -60,6 +60,8 @@ func TestDevStack(t *testing.T) {
 	t.Run("a role sees only its own database", func(t *testing.T) { ownDatabase(t, s) })
 	t.Run("a Redis user sees only its own database", func(t *testing.T) { ownRedis(t, s) })
 
+	messagePath(t, s)
+
 	if os.Getenv("SMOKE") == "" {
 		// Waits out n8n's limit of five sign-ins a minute.
 		t.Run("flows install, change and rotate", func(t *testing.T) { flows(t, s) })
@@ -127,8 +129,9 @@ func wired(t *testing.T, s *devstack.Stack) {
 		return s.Exec(t, "postgres", "psql", "-X", "-U", "postgres", "-d", "evolution", "-Atc", q)
 	}
 	require.Equal(t, "http://router:8080/hooks/evolution/principal", evolution(`select url from evolution_api."Webhook"`))
-	require.Equal(t, "1", s.Exec(t, "postgres", "psql", "-X", "-U", "postgres", "-d", "n8n", "-Atc", "select count(*) from workflow_entity where active"))
-	require.Contains(t, s.ChatwootInboxes(t), "principal")
+	require.Equal(t, "atendimento,horario,satisfacao,transbordo", s.Exec(t, "postgres", "psql", "-X", "-U", "postgres", "-d", "n8n", "-Atc",
+		`select string_agg(h."webhookPath", ',' order by h."webhookPath") from webhook_entity h join workflow_entity w on w.id = h."workflowId" where w.active`))
+	require.Contains(t, s.Desk(t).Inboxes(t), "principal")
 	require.Equal(t, "operator|operator|operator", s.SQL(t, "select name, agent_kind, agent_id from api_token"))
 }
 
@@ -157,12 +160,13 @@ func answeredOnce(t *testing.T, s *devstack.Stack) {
 	require.Equal(t, "claim|AI_ACTIVE", s.SQL(t, "select verb, state_to from audit a join inbox i using (conversation_id) where i.wa_id = 'MSG-MARIA-1' and verb = 'claim'"))
 }
 
-// settled waits until no message waits and no turn is open: from then on an answer too many would be there.
+// settled waits until no message waits for an AI and no turn is open: from then on an answer too many would be there.
 func settled(t *testing.T, s *devstack.Stack) {
 	t.Helper()
 	devstack.Eventually(t, "no open turn and no waiting message", time.Minute, func() bool {
 		return s.SQL(t, `select (select count(*) from turn where state in ('running','replied','sending','ambiguous'))
-			+ (select count(*) from inbox where state in ('pending','taken'))`) == "0"
+			+ (select count(*) from inbox i join conversation c on c.id = i.conversation_id
+			    where i.state in ('pending','taken') and c.owner_kind in ('ai', 'none'))`) == "0"
 	})
 }
 

@@ -127,6 +127,7 @@ func (c *cluster) addReplica(i int) {
 	address, err := freeAddress()
 	require.NoError(c.t, err)
 	toPG := newLink(c.t, name+"-postgres", c.pg.address)
+	toPG.follow(c.t)
 	toRedis := newLink(c.t, name+"-redis", c.redis.address)
 	r := &replica{name: name, url: "http://" + address, binary: c.binary, log: logPath(c.dir, name), points: newPoints(c.t, c.dir, name, c.hits)}
 	r.env = []string{"PLANTAO_FAILPOINTS=" + r.points.path}

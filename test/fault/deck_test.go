@@ -24,17 +24,13 @@ type fault struct {
 	strike func(ctx context.Context, c *cluster, rng *rand.Rand) bool
 }
 
-const (
-	crashName = "postgres crashes and restarts"
-	lateName  = "postgres hears routers late, after what they said next"
-)
+const crashName = "postgres crashes and restarts"
 
 // deck is every fault there is.
 func deck() []fault {
 	faults := []fault{
 		{"kill a router", killAny}, {"stop a router past its lease", stopAny}, {"clock of a router jumps by an hour", jumpClock},
 		{"redis flushed every 100 ms", flush}, {"redis restarts without data", restartRedis}, {crashName, restartPostgres},
-		{lateName, hearLate},
 	}
 	for _, point := range []string{pointIngested, pointClaimed, pointAnswered, pointReplied, pointPassed, pointWriting, pointWritten, pointVerb} {
 		faults = append(faults, at(point, "kill"))
@@ -43,6 +39,9 @@ func deck() []fault {
 		faults = append(faults, at(point, "stop"))
 	}
 	faults = append(faults, at(pointPassed, "delay"))
+	for _, statement := range lateStatements {
+		faults = append(faults, late(statement))
+	}
 	for _, s := range []struct {
 		store, greeting string
 		links           func(*cluster) []*link
@@ -183,30 +182,35 @@ func restartPostgres(ctx context.Context, c *cluster, _ *rand.Rand) bool {
 	return bytes.Contains(after[len(before):], []byte("database system was not properly shut down"))
 }
 
-// hearLate lets routers speak on slow ways, breaks them off, and lets them repeat themselves on fast ones: what they said before is
-// carried out after what they say next. Evolution is busy meanwhile, so that there is much to repeat.
-func hearLate(ctx context.Context, c *cluster, rng *rand.Rand) bool {
-	c.phone.busy(true)
-	defer c.phone.busy(false)
-	seen := false
-	for ctx.Err() == nil {
+// lateStatements are the statements whose answers matter, by their files.
+var lateStatements = []string{"receive", "reply", "pass", "unsent", "sent", "unknown", "write_verb", "commit"}
+
+// late lets PostgreSQL hear one statement late: its client is turned off before there is an answer, repeats itself on another
+// connection, and then what it said first is carried out. Evolution is busy meanwhile, so that there is much to repeat.
+func late(statement string) fault {
+	return fault{"postgres hears " + statement + " late", func(ctx context.Context, c *cluster, rng *rand.Rand) bool {
+		text := statement
+		if file, err := os.ReadFile("../../runtime/postgres/sql/" + statement + ".sql"); err == nil {
+			text, _, _ = strings.Cut(string(file), "\n") // says what the statement is for
+		}
+		t := &trap{text: text, delay: time.Duration(rng.Int64N(int64(700 * time.Millisecond))), sprung: make(chan struct{})}
+		c.phone.busy(true)
 		for _, l := range c.toPG {
-			if l.late() != nil {
-				return seen // another fault has it already
+			l.relay.lay(t)
+		}
+		defer func() {
+			c.phone.busy(false)
+			for _, l := range c.toPG {
+				l.relay.lift(t)
 			}
+		}()
+		select {
+		case <-t.sprung:
+			return true
+		case <-ctx.Done():
+			return false
 		}
-		conversation.Pause(ctx, lateness/4+time.Duration(rng.Int64N(int64(lateness/4))))
-		for _, l := range c.toPG {
-			seen = l.overtake() || seen
-		}
-		conversation.Pause(context.WithoutCancel(ctx), 3*lateness/2) // the last of it has arrived
-		for _, l := range c.toPG {
-			if err := l.mend(); err != nil {
-				c.t.Error(err)
-			}
-		}
-	}
-	return seen
+	}}
 }
 
 // breakage is how a link is broken, and what a probe must find then.

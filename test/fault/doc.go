@@ -12,9 +12,13 @@
 // A round is two seconds of traffic with conversations of its own. Customers write through any replica, and Evolution repeats what
 // was not answered with 200. Humans take, hand back, pass, offer, accept, close; one of them takes just after a customer has
 // read something, when the next part is about to go out. An operator holds, resumes, and settles ambiguous parts by looking at
-// the phone. All of them repeat what nobody answered, with the same key, at another replica. Meanwhile three faults strike:
-// kill -9, SIGSTOP or a delay at a named failpoint, either of the two at any moment, a wall clock that jumps by an hour, Redis
-// flushed, restarted, slow, stalled, cut off, PostgreSQL crashed, slow, stalled, cut off. Then the faults are taken away,
+// the phone. All of them repeat what nobody answered, with the same key, at another replica. Every fourth round is a night, in
+// which nobody but the AI is at work: a human who takes a conversation also covers up what the AI would have done wrong.
+//
+// Meanwhile four faults strike: kill -9, SIGSTOP or a delay at a named failpoint, either of the two at any moment, a wall clock
+// that jumps by an hour, Redis flushed, restarted, slow, stalled, cut off, PostgreSQL crashed, slow, stalled, cut off, or a
+// statement of a router's that PostgreSQL carries out late, after the router has given it up and said it again. Then the faults
+// are taken away,
 // everything is brought to its end, and this must hold:
 //
 //	acked-messages-lost   every message answered with 200 is in the inbox and has come to an end: answered by a turn, read by a

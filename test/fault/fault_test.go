@@ -93,7 +93,7 @@ func TestFault(t *testing.T) {
 	seed := number(t, "SEED", rand.Uint64N(1_000_000))
 	t.Logf("SEED=%d ROUNDS=%d FIRST=%d", seed, rounds, first)
 	c := newCluster(t, settings{
-		binary: withClock, lease: 1200 * time.Millisecond, deadline: 4 * time.Second, patience: 800 * time.Millisecond, evolutionTimeout: 700 * time.Millisecond,
+		binary: withClock, lease: 800 * time.Millisecond, deadline: 4 * time.Second, patience: 800 * time.Millisecond, evolutionTimeout: 700 * time.Millisecond,
 	})
 	total := &tally{seen: map[string]int{}, verbs: map[conversation.Verb]int{}}
 	var missed []fault

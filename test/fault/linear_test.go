@@ -103,7 +103,7 @@ func record(t *testing.T, c *cluster, seed uint64, n int) (*history, string) {
 	done()
 	others.Wait()
 	service.sends(h, fromAsked, fromReceipt)
-	require.NoError(t, c.heal(ctx))
+	require.NoError(t, c.heal(t.Context())) // which has a bound of its own
 	return h, fault.name
 }
 

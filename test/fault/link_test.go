@@ -13,84 +13,57 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// link is the way of one replica to one store. It can be made slow, stalled and cut. There are two ways, of which one is taken: so
-// what was said on one can reach the store after what is said on the other.
+// link is the way of one replica to one store. It can be made slow, stalled and cut.
 type link struct {
 	address string
-	relay   *relay
-	ways    [2]*toxiproxy.Proxy
-	taken   int
+	relay   *relay // nil: of a store whose words are not followed
+	proxy   *toxiproxy.Proxy
 }
 
-// lateness is how long words take on a late way, more or less.
-const lateness = 900 * time.Millisecond
-
-// newLink opens the ways to a store's address.
+// newLink opens a way to a store's address.
 func newLink(t testing.TB, name, store string) *link {
 	t.Helper()
+	address, err := freeAddress()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &link{}
-	for i := range l.ways {
-		address, err := freeAddress()
-		l.ways[i] = toxiproxy.NewProxy(server, fmt.Sprintf("%s-%d", name, i), address, store)
-		if err == nil {
-			err = l.ways[i].Start()
-		}
-		if err != nil {
-			t.Fatalf("start proxy %s: %v", name, err)
-		}
-		t.Cleanup(l.ways[i].Stop)
+	l := &link{address: address, proxy: toxiproxy.NewProxy(server, name, address, store)}
+	if err == nil {
+		err = l.proxy.Start()
 	}
-	l.relay = newRelay(t, l.ways[0].Listen)
-	l.address = l.relay.address
+	if err != nil {
+		t.Fatalf("start proxy %s: %v", name, err)
+	}
+	t.Cleanup(l.proxy.Stop)
 	return l
 }
 
-// cut breaks every connection and refuses new ones.
-func (l *link) cut() {
-	for _, way := range l.ways {
-		way.Stop()
-	}
+// follow puts a relay before the link.
+func (l *link) follow(t testing.TB) {
+	t.Helper()
+	l.relay = newRelay(t, l.address)
+	l.address = l.relay.address
 }
+
+// cut breaks every connection and refuses new ones.
+func (l *link) cut() { l.proxy.Stop() }
 
 // slow delays what the store says by a time with jitter.
-func (l *link) slow(by time.Duration) error { return l.both(latency("downstream", by)) }
+func (l *link) slow(by time.Duration) error {
+	return l.add(fmt.Sprintf(`{"type":"latency","attributes":{"latency":%d,"jitter":%d}}`, by.Milliseconds(), by.Milliseconds()/2))
+}
 
 // stall lets connections stand and nothing through. When it ends they break.
-func (l *link) stall() error { return l.both(`{"type":"timeout","attributes":{"timeout":0}}`) }
+func (l *link) stall() error { return l.add(`{"type":"timeout","attributes":{"timeout":0}}`) }
 
-// late delays what the replica says.
-func (l *link) late() error { return poison(l.ways[l.taken], latency("upstream", lateness)) }
-
-// overtake leads the replica by the other way while its last words are still on this one, and says whether there were any.
-func (l *link) overtake() (any bool) {
-	l.taken = 1 - l.taken
-	for _, ago := range l.relay.turnOff(l.ways[l.taken].Listen) {
-		any = any || ago < lateness/2
-	}
-	return any
-}
-
-func latency(stream string, by time.Duration) string {
-	return fmt.Sprintf(`{"type":"latency","stream":%q,"attributes":{"latency":%d,"jitter":%d}}`, stream, by.Milliseconds(), by.Milliseconds()/2)
-}
-
-func (l *link) both(toxic string) error {
-	return errors.Join(poison(l.ways[0], toxic), poison(l.ways[1], toxic))
-}
-
-func poison(p *toxiproxy.Proxy, toxic string) error {
-	_, err := p.Toxics.AddToxicJson(strings.NewReader(toxic))
+func (l *link) add(toxic string) error {
+	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
 	return err
 }
 
 // mend takes every fault away.
 func (l *link) mend() error {
-	for _, way := range l.ways {
-		way.Toxics.ResetToxics(context.Background())
-		if err := way.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
-			return fmt.Errorf("mend the way to %s: %w", way.Upstream, err)
-		}
+	l.proxy.Toxics.ResetToxics(context.Background())
+	if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
+		return fmt.Errorf("mend the way to %s: %w", l.proxy.Upstream, err)
 	}
 	return nil
 }

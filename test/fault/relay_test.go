@@ -1,29 +1,36 @@
 package fault
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"plantao/runtime/conversation"
 )
 
-// relay is the first piece of the way to a store. It can turn a caller off whose last words are still on their way: they reach
-// the store all the same, later than what the caller says next on another connection. So does a network that loses an
-// answer, or delivers a packet again for a while after one end has given up.
+// relay is the first piece of a replica's way to PostgreSQL. It can turn a connection off whose last statement is still on its
+// way: that is carried out all the same, later than what the replica says next on another connection. So does a network that
+// delivers late what one end has given up.
 type relay struct {
 	address string
+	target  string
 
-	mu     sync.Mutex
-	target string
-	calls  map[*call]bool
+	mu    sync.Mutex
+	traps map[*trap]bool
 }
 
-// call is one connection through a relay.
-type call struct {
-	client, store *net.TCPConn
-	mu            sync.Mutex
-	spoke         time.Time // when the client last said something
+// trap waits for one statement, at any relay.
+type trap struct {
+	text   string        // the statement, or a piece of it
+	delay  time.Duration // until it is carried out; its client has been turned off by then
+	once   sync.Once
+	sprung chan struct{} // closed when it was carried out
 }
 
 // newRelay starts one. It ends with the test.
@@ -37,74 +44,144 @@ func newRelay(t testing.TB, target string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{address: address, target: target, calls: map[*call]bool{}}
-	go r.accept(listener)
-	t.Cleanup(func() {
-		listener.Close()
-		r.turnOff(target)
-	})
+	r := &relay{address: address, target: target, traps: map[*trap]bool{}}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.carry(client.(*net.TCPConn))
+		}
+	}()
 	return r
 }
 
-func (r *relay) accept(listener net.Listener) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
+// lay lays a trap.
+func (r *relay) lay(t *trap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.traps[t] = true
+}
+
+// lift takes a trap away.
+func (r *relay) lift(t *trap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.traps, t)
+}
+
+// springs finds the trap a statement goes into; nil if there is none.
+func (r *relay) springs(statement string) *trap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for t := range r.traps {
+		first := false
+		if statement != "" && strings.Contains(statement, t.text) {
+			t.once.Do(func() { first = true })
 		}
-		go r.carry(conn.(*net.TCPConn))
+		if first {
+			return t
+		}
 	}
+	return nil
 }
 
 func (r *relay) carry(client *net.TCPConn) {
 	defer client.Close()
-	r.mu.Lock()
-	target := r.target
-	r.mu.Unlock()
-	conn, err := net.Dial("tcp", target)
+	conn, err := net.Dial("tcp", r.target)
 	if err != nil {
 		return
 	}
-	c := &call{client: client, store: conn.(*net.TCPConn)}
-	defer c.store.Close()
-	r.mu.Lock()
-	r.calls[c] = true
-	r.mu.Unlock()
+	store := conn.(*net.TCPConn)
+	defer store.Close()
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		_, _ = io.Copy(client, c.store)
+		_, _ = io.Copy(client, store)
 		client.Close()
-		_, _ = io.Copy(io.Discard, c.store) // to close with an answer unread would take back what was said
+		_, _ = io.Copy(io.Discard, store) // to close with an answer unread would take back what was said
 	}()
-	_, _ = io.Copy(c, client)
-	_ = c.store.CloseWrite()
+	r.listen(client, store)
+	_ = store.CloseWrite()
 	<-answered
-	r.mu.Lock()
-	delete(r.calls, c)
-	r.mu.Unlock()
 }
 
-// Write implements io.Writer: what the client says to the store.
-func (c *call) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	c.spoke = time.Now()
-	c.mu.Unlock()
-	return c.store.Write(p)
-}
-
-// turnOff breaks every connection on the client's side and lets new ones go to the target. It returns how long ago each of the
-// clients last said something.
-func (r *relay) turnOff(target string) []time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.target = target
-	var ago []time.Duration
-	for c := range r.calls {
-		c.mu.Lock()
-		ago = append(ago, time.Since(c.spoke))
-		c.mu.Unlock()
-		c.client.Close()
+// listen passes on what the client says, until it hangs up or is turned off.
+func (r *relay) listen(client, store *net.TCPConn) {
+	w := wire{names: map[string]string{}}
+	var held bytes.Buffer
+	var sprung *trap
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		var now bytes.Buffer
+		for _, m := range w.messages(buffer[:n]) {
+			if sprung == nil {
+				sprung = r.springs(w.statement(m))
+			}
+			if sprung == nil {
+				now.Write(m)
+				continue
+			}
+			held.Write(m)
+			if m[0] != 'S' && m[0] != 'Q' {
+				continue
+			}
+			_, _ = store.Write(now.Bytes())
+			client.Close()
+			conversation.Pause(context.Background(), sprung.delay)
+			_, _ = store.Write(held.Bytes())
+			close(sprung.sprung)
+			return
+		}
+		if _, err := store.Write(now.Bytes()); err != nil {
+			return
+		}
 	}
-	return ago
+}
+
+// wire cuts what a client says to PostgreSQL into messages (version 3 of its protocol), and knows its prepared statements.
+type wire struct {
+	rest  []byte
+	begun bool
+	names map[string]string
+}
+
+// messages returns those that are whole by now.
+func (w *wire) messages(p []byte) (whole [][]byte) {
+	w.rest = append(w.rest, p...)
+	for {
+		head := 1 // the type
+		if !w.begun {
+			head = 0 // the first message has none
+		}
+		if len(w.rest) < head+4 {
+			return whole
+		}
+		size := head + int(binary.BigEndian.Uint32(w.rest[head:]))
+		if len(w.rest) < size {
+			return whole
+		}
+		whole = append(whole, bytes.Clone(w.rest[:size]))
+		w.rest, w.begun = w.rest[size:], true
+	}
+}
+
+// statement is the text of what a message lets be carried out; empty if it is about something else.
+func (w *wire) statement(m []byte) string {
+	words := strings.SplitN(string(m[min(5, len(m)):]), "\x00", 3)
+	switch {
+	case m[0] == 'Q':
+		return words[0]
+	case m[0] == 'P' && len(words) == 3: // name, text
+		w.names[words[0]] = words[1]
+	case m[0] == 'B' && len(words) == 3: // portal, name
+		return w.names[words[1]]
+	}
+	return ""
 }

@@ -108,9 +108,13 @@ func (r *replica) deaths() (int, []string) {
 	return r.kills, append([]string(nil), r.surprises...)
 }
 
-// awaitReady waits until the replica says that it is ready.
+// awaitReady waits until the replica says that it is ready. Whoever was on the way to a failpoint when that was disarmed stops
+// there all the same, so it is told to go on until it answers.
 func (r *replica) awaitReady(ctx context.Context) error {
-	return eventually(ctx, r.name+" is ready", func() bool { return r.status(ctx, "/readyz") == http.StatusOK })
+	return eventually(ctx, r.name+" is ready", func() bool {
+		r.signal(syscall.SIGCONT)
+		return r.status(ctx, "/readyz") == http.StatusOK
+	})
 }
 
 // status is the status of a GET; zero if nobody answered.

@@ -20,7 +20,7 @@ const (
 	customersEach = 10                      // customers of a round
 	messagesEach  = 12                      // messages of a customer
 	shift         = 1800 * time.Millisecond // how long a round's people and faults are at work
-	handOf        = 3                       // faults of a round
+	handOf        = 4                       // faults of a round
 )
 
 // round is a short time of traffic with faults, and the judgement afterwards. Its customers are its own.
@@ -35,6 +35,7 @@ type round struct {
 	people    []*agent
 	operator  *agent
 	hasty     *agent
+	night     bool // only the AI is at work: what it does wrong no human covers up
 	settler   *settler
 	flow      *flowMood
 	phone     *phoneMood
@@ -71,6 +72,7 @@ func newRound(c *cluster, seed uint64, n, serial int, extra []fault) *round {
 		a := &agent{desk: r.desk, name: name, clients: c.as(name), rng: r.rng(uint64(200 + i))}
 		r.people = append(r.people, a)
 	}
+	r.night = n%4 == 3
 	r.operator = r.people[0]
 	r.hasty = &agent{desk: r.desk, name: hasty, clients: c.as(hasty), rng: r.rng(210)}
 	r.settler = &settler{r: r, who: r.operator, seen: map[string]time.Time{}, waiting: map[string]time.Time{}}
@@ -122,10 +124,12 @@ func (r *round) play(ctx context.Context) ([]problem, error) {
 			u.write(shiftOf, finishing, fmt.Sprintf("r%d-%d-", r.serial, i), messagesEach, 2*r.length()/messagesEach)
 		})
 	}
-	for _, a := range r.people {
-		working.Go(func() { a.work(shiftOf, finishing, 300*time.Millisecond) })
+	if !r.night {
+		for _, a := range r.people {
+			working.Go(func() { a.work(shiftOf, finishing, 300*time.Millisecond) })
+		}
+		working.Go(func() { r.hasty.interrupt(shiftOf, finishing) })
 	}
-	working.Go(func() { r.hasty.interrupt(shiftOf, finishing) })
 	working.Go(func() { r.watch(shiftOf) })
 	for i, f := range r.plan {
 		faults.Go(func() { r.strike(shiftOf, f, r.rng(uint64(400+i))) })

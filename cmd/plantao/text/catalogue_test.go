@@ -57,7 +57,7 @@ func TestEverySentenceInEveryLanguage(t *testing.T) {
 
 // TestCommandsAreNotTranslated holds that what is to be typed is the same in every language.
 func TestCommandsAreNotTranslated(t *testing.T) {
-	typed := regexp.MustCompile(`(?:\b(?:make (?:up|setup|env|test)|plantao (?:doctor|status|logs|images lock|passphrase init|help|conversation [a-z]+)|docker (?:stop|system|version|login|restart)|PULUMI_[A-Z_]+|DOCKER_[A-Z_]+|PLANTAO_[A-Z_]+|(?:AI|HUMAN)_[A-Z]+|[a-z_]+\.ya?ml|(?:ai|human):[a-zA-Z]+)|--[a-z-]+)\b`)
+	typed := regexp.MustCompile(`(?:\b(?:make (?:up|setup|env|test)|plantao (?:doctor|status|logs|images lock|passphrase init|help|conversation [a-z]+|channel [a-z]+|deadletter [a-z]+)|docker (?:stop|system|version|login|restart)|PULUMI_[A-Z_]+|DOCKER_[A-Z_]+|PLANTAO_[A-Z_]+|(?:AI|HUMAN)_[A-Z]+|[a-z_]+\.ya?ml|(?:ai|human):[a-zA-Z]+)|--[a-z-]+)\b`)
 	commands := func(said string) []string {
 		found := typed.FindAllString(said, -1)
 		sort.Strings(found)
@@ -170,6 +170,7 @@ var typed = []string{
 	"doctor [", "preflight [", "status [", // usage lines: names of commands and flags
 	"take ID", "handback ID", "pass ID", "close ID", "hold ID", "resume ID", "settle ID", "why ID", "show ID", "list [",
 	"…] [-f] [",
+	"redrive ID", "drop ID",
 	"env ", "label ", // where an image says its release
 	"{{with",          // a template
 	"# Written by ",   // the head of the lock file

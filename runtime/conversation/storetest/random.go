@@ -77,12 +77,12 @@ func (p *player) handle(t *rapid.T) conversation.Store {
 
 func (p *player) write(t *rapid.T) {
 	id := uuid.NewString()
-	r, err := p.w.store().Receive(context.Background(), conversation.Event{
+	receipts, err := p.w.store().Receive(context.Background(), []conversation.Event{{
 		Tenant: tenant, Channel: channel, Kind: conversation.KindMessage, WAID: id, ChatJID: p.chat, Type: "text", Text: id,
-		Body: []byte(`{}`), State: conversation.Pending,
-	}, conversation.Window{})
+		Body: []byte(`{}`), State: conversation.Pending, Begins: true,
+	}}, conversation.Window{})
 	require.NoError(t, err)
-	p.id = r.Conversation
+	p.id = receipts[0].Conversation
 }
 
 func (p *player) find(t *rapid.T) conversation.Conversation {

@@ -23,7 +23,8 @@ const turn = `{"turn":{"conversation":"e2e","no":1,"epoch":1,"gen":1,"token":"e2
 	"contact":{"id":"5511900000000@s.whatsapp.net","name":"Maria"},
 	"messages":[{"id":"1","ts":"2026-01-01T00:00:00Z","type":"text","text":"oi"},{"id":"2","ts":"2026-01-01T00:00:01Z","type":"text","text":"tudo bem?"}]}`
 
-const answer = `{"parts":[{"text":"Olá, Maria! Recebi: oi / tudo bem?"}]}`
+// answer is the flow's without a model.
+const answer = `{"parts":[{"text":"Olá, Maria! Recebi: “oi / tudo bem?”. Como posso ajudar? Para falar com uma pessoa, escreva atendente."}],"via":"fallback:greeting"}`
 
 // VerifyInstall checks n8n.Install and the flow "atendimento" against the n8n that cfg names: the flow answers
 // a turn through the task runner and refuses callers without the token; installing again changes nothing; a
@@ -73,7 +74,7 @@ func VerifyInstall(t *testing.T, cfg n8n.InstallConfig) {
 		assert.True(t, install(t, changed))
 		status, body := ask(t, cfg.URL, changed.FlowToken)
 		require.Equal(t, http.StatusOK, status, body)
-		assert.Contains(t, body, "Chegou: oi / tudo bem?")
+		assert.Contains(t, body, "Chegou: “oi / tudo bem?”")
 		status, body = ask(t, cfg.URL, cfg.FlowToken)
 		assert.Equal(t, http.StatusForbidden, status, body)
 	})

@@ -1,2 +1,2 @@
 -- $1 name
-select name, tenant, hook_secret_sha256, flow from channel where name = $1
+select name, tenant, hook_secret_sha256, flow, mirror from channel where name = $1

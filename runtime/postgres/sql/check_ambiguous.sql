@@ -13,5 +13,5 @@ update outbox o
        check_after = now() + least(interval '1 second' * power(2, least(o.checks, 9)), interval '5 minutes')
   from due join conversation c on c.id = due.conversation_id
  where o.conversation_id = due.conversation_id and o.no = due.no and o.part = due.part
-returning o.tenant, o.conversation_id, o.no, o.part, o.channel, c.chat_jid, o.body ->> 'text', o.intent_at,
+returning o.tenant, o.conversation_id, o.no, o.part, o.channel, c.chat_jid, o.body ->> 'text', o.body -> 'media', o.intent_at,
           extract(epoch from now() - o.intent_at)::float8

@@ -1,15 +1,16 @@
 -- $1 conversation, $2 no, $3 gen, $4 reason, $5 detail. The conversation is locked. ambiguous is here for a
 -- sender whose part was refused after its lease had run out: it knows the outcome, and nobody else may conclude it.
 -- A turn whose conversation has another owner by now is nobody's failure: it is cancelled, and its messages, unless part of
--- the answer went out, wait for that owner.
+-- the answer went out, wait for that owner. A message that was redriven stays known as such: ord.sql.
 with t as (
     update turn
-       set state = case when c.epoch = turn.epoch then 'failed' else 'cancelled' end,
-           reason = case when c.epoch = turn.epoch then $4 else 'owner_changed' end, ended_at = now()
+       set state = case when c.epoch = turn.epoch or turn.kind = 'human' then 'failed' else 'cancelled' end,
+           reason = case when c.epoch = turn.epoch or turn.kind = 'human' then $4 else 'owner_changed' end, ended_at = now(),
+           follow = null
       from conversation c
      where c.id = $1 and conversation_id = $1 and no = $2 and gen = $3
        and turn.state in ('running', 'replied', 'sending', 'ambiguous')
-    returning turn.tenant, turn.epoch, turn.gen, turn.state
+    returning turn.tenant, turn.epoch, turn.gen, turn.state, turn.kind
 ), parts as (
     update outbox
        set state = case when state = 'queued' then 'dropped' else 'failed' end, reason = $4
@@ -19,7 +20,7 @@ with t as (
 ), messages as (
     update inbox
        set state = case when t.state = 'failed' then 'dead' when answered.yes then 'done' else 'pending' end,
-           reason = case when t.state = 'failed' then $4 else inbox.reason end,
+           reason = case when t.state = 'failed' and inbox.reason <> 'redriven' then $4 else inbox.reason end,
            turn_no = case when t.state = 'failed' or answered.yes then turn_no end
       from t, answered
      where conversation_id = $1 and turn_no = $2 and inbox.state = 'taken'
@@ -30,6 +31,6 @@ with t as (
      where id = $1 and exists (select 1 from messages where state = 'pending')
 ), letter as (
     insert into dead_letter (tenant, conversation_id, turn_no, epoch, gen, reason, detail)
-    select tenant, $1, $2, epoch, gen, $4, $5 from t where state = 'failed'
+    select tenant, $1, $2, epoch, gen, $4, $5 from t where state = 'failed' and kind = 'ai'
 )
-select epoch, state from t
+select epoch, state, kind from t

@@ -5,4 +5,4 @@ select t.no, t.epoch, t.gen, t.state, t.agent, t.reason, t.deadline,
   from turn t
   left join outbox o on o.conversation_id = t.conversation_id and o.no = t.no and o.state = 'ambiguous'
   left join router_process p on p.instance_name = o.sender_instance
- where t.conversation_id = $1 and t.state in ('running', 'replied', 'sending', 'ambiguous')
+ where t.conversation_id = $1 and t.kind = 'ai' and t.state in ('running', 'replied', 'sending', 'ambiguous')

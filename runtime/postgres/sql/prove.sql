@@ -21,7 +21,10 @@ with o as (
     update inbox set state = 'done'
      where conversation_id = $1 and turn_no = $2 and state = 'taken' and exists (select 1 from t where state = 'done')
 ), echo as (
-    update inbox i set reason = 'own_echo', conversation_id = $1
+    update inbox i
+       set reason = 'own_echo', conversation_id = $1,
+           mirror = case when i.mirror = 'wanted' then 'no' else i.mirror end,
+           media_state = case when i.media_state = 'wanted' then 'none' else i.media_state end
       from o join inbox_key k on k.tenant = o.tenant and k.channel = o.channel and k.wa_id = $4
      where i.id = k.inbox_id and i.state = 'ignored'
 )

@@ -3,11 +3,11 @@
 -- answer went out, the messages wait again for whoever is on duty now; if something did, they were answered.
 with open as (
     select no, gen, state from turn
-     where conversation_id = $1 and state in ('running', 'replied', 'sending', 'ambiguous')
+     where conversation_id = $1 and kind <> 'human' and state in ('running', 'replied', 'sending', 'ambiguous')
        and ($3::integer is null or no = $3) and ($4::integer is null or gen = $4)
        for update
 ), t as (
-    update turn set state = 'cancelled', reason = $2, ended_at = now()
+    update turn set state = 'cancelled', reason = $2, ended_at = now(), follow = null
       from open
      where turn.conversation_id = $1 and turn.no = open.no and open.state in ('running', 'replied')
     returning turn.no

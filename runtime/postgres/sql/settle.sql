@@ -8,7 +8,8 @@ with o as (
 ), answered as (
     select $4 or exists (select 1 from outbox where conversation_id = $1 and no = $2 and part <> $3 and state = 'sent') as yes
 ), t as (
-    update turn set state = case when answered.yes then 'done' else 'cancelled' end, reason = 'decided_by_human', ended_at = now()
+    update turn set state = case when answered.yes then 'done' else 'cancelled' end, reason = 'decided_by_human', ended_at = now(),
+           follow = case when answered.yes then follow end
       from answered
      where conversation_id = $1 and no = $2 and state = 'ambiguous'
 ), rest as (

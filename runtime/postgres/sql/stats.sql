@@ -13,5 +13,10 @@ union all
 select 'turn', state, count(*)::bigint, 0 from turn
  where state in ('running', 'replied', 'sending', 'ambiguous') group by state
 union all
+select 'letter', 'open', count(*)::bigint, 0 from dead_letter where state = 'open'
+union all
+select 'mirror', '', count(*)::bigint, coalesce(extract(epoch from now() - min(mirror_due)), 0)::float8
+  from conversation where mirror_due is not null
+union all
 select 'part', state, count(*)::bigint, 0 from outbox
  where state in ('queued', 'sending', 'ambiguous') group by state

@@ -23,6 +23,7 @@ with moved as (
            debounce_cap = case when not $31 then debounce_cap
                                when exists (select 1 from inbox where conversation_id = $1 and state = 'pending')
                                then coalesce(debounce_cap, now()) end,
+           mirror_due = case when mirror then now() else mirror_due end,
            updated_at = now()
      where id = $1
 ), entry as (

@@ -14,6 +14,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/stretchr/testify/require"
+
+	"plantao/runtime/conversation"
 )
 
 // Container is a service's container name.
@@ -64,7 +66,10 @@ func (s *Stack) SQL(t *testing.T, query string) string {
 // waited for, so the limit is generous and the test ends as soon as it may.
 func Eventually(t *testing.T, what string, limit time.Duration, condition func() bool) {
 	t.Helper()
-	require.Eventually(t, condition, limit, 100*time.Millisecond, "waiting for: %s", what)
+	// In the test's own goroutine: a condition may end the test.
+	for begin := time.Now(); !condition(); conversation.Pause(t.Context(), 100*time.Millisecond) {
+		require.Less(t, time.Since(begin), limit, "waiting for: %s", what)
+	}
 }
 
 // Left is what the engine still holds of the stack: containers, networks and volumes.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ type Customer struct {
 	Name   string
 	inlet  string
 	lab    string
+	said   []string
+	kept   []Sent
 }
 
 // Customer returns one with a number of its own.
@@ -38,12 +41,49 @@ func (s *Stack) Customer(t *testing.T, number, name string) *Customer {
 // Says sends one text message with the given WhatsApp id.
 func (c *Customer) Says(t *testing.T, id, text string) {
 	t.Helper()
-	status, answer := c.post(t, c.inlet, map[string]any{
-		"numberId": ChannelNumber,
-		"key":      map[string]any{"id": id, "remoteJid": c.Number + "@s.whatsapp.net", "fromMe": false},
-		"pushName": c.Name, "message": map[string]any{"conversation": text}, "messageType": "conversation",
+	Eventually(t, "Evolution to take a message", answerLimit, func() bool {
+		status, answer := c.post(t, c.inlet, map[string]any{
+			"numberId": ChannelNumber,
+			"key":      map[string]any{"id": id, "remoteJid": c.Number + "@s.whatsapp.net", "fromMe": false},
+			"pushName": c.Name, "message": map[string]any{"conversation": text}, "messageType": "conversation",
+		})
+		require.True(t, status < 300 || status >= 500, "inlet: %s", answer)
+		return status < 300 // without its database it takes nothing; WhatsApp keeps it
 	})
-	require.Less(t, status, 300, "inlet: %s", answer)
+	c.said = append(c.said, text)
+}
+
+// Said is everything the customer wrote, in order.
+func (c *Customer) Said() []string { return c.said }
+
+// PhoneTypes is the company's own phone writing to the customer, past the router.
+func (c *Customer) PhoneTypes(t *testing.T, id, text string) {
+	t.Helper()
+	c.emit(t, "messages.upsert", map[string]any{
+		"key":      map[string]any{"id": id, "remoteJid": c.Number + "@s.whatsapp.net", "fromMe": true},
+		"pushName": "Você", "message": map[string]any{"conversation": text}, "messageType": "conversation",
+		"messageTimestamp": time.Now().Unix(), "source": "android", "status": "SERVER_ACK",
+	})
+}
+
+// Types is the customer seen typing, or having stopped.
+func (c *Customer) Types(t *testing.T, presence string) {
+	t.Helper()
+	jid := c.Number + "@s.whatsapp.net"
+	c.emit(t, "presence.update", map[string]any{"id": jid, "presences": map[string]any{jid: map[string]any{"lastKnownPresence": presence}}})
+}
+
+func (c *Customer) emit(t *testing.T, event string, data any) {
+	t.Helper()
+	status, answer := c.post(t, c.lab+"/emit", map[string]any{"instance": "principal", "event": event, "data": data})
+	require.Equal(t, http.StatusOK, status, answer)
+}
+
+// LoseWebhooks makes Evolution lose its next webhooks of an event; -1: all, until it is set to 0.
+func (c *Customer) LoseWebhooks(t *testing.T, event string, count int) {
+	t.Helper()
+	status, answer := c.post(t, c.lab+"/webhooks/drop", map[string]any{"event": event, "count": count})
+	require.Equal(t, http.StatusOK, status, answer)
 }
 
 // Sent is one message that left for the customer.
@@ -58,7 +98,7 @@ func (c *Customer) Received(t *testing.T) []Sent {
 	t.Helper()
 	var out struct{ Messages []Sent }
 	c.get(t, c.lab+"/sent?number="+url.QueryEscape(c.Number), &out)
-	return out.Messages
+	return append(slices.Clone(c.kept), out.Messages...)
 }
 
 // WaitReceived waits until at least n messages were sent to the customer.
@@ -122,41 +162,12 @@ func Post(t *testing.T, url string, header map[string]string, body []byte) (int,
 	return resp.StatusCode, string(raw)
 }
 
-// ChatwootInboxes are the names of the inboxes, as the first administrator sees them.
-func (s *Stack) ChatwootInboxes(t *testing.T) []string {
+// Keep remembers what the customer has received: Evolution's control port forgets it when Evolution is restarted.
+func (c *Customer) Keep(t *testing.T) { c.kept = c.Received(t) }
+
+// Moved finds Evolution again after it was restarted: it may have another address.
+func (c *Customer) Moved(t *testing.T) {
 	t.Helper()
-	base := "http://" + s.IP(t, "chatwoot-web", "app") + ":3000"
-	body, err := json.Marshal(map[string]string{
-		"email": "operadora@plantao.example", "password": s.MustSecrets(t)["secret-chatwoot-admin.value"],
-	})
-	require.NoError(t, err)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/auth/sign_in", bytes.NewReader(body))
-	require.NoError(t, err)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	var signedIn struct {
-		Data struct {
-			AccountID int `json:"account_id"`
-		}
-	}
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&signedIn))
-	req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/api/v1/accounts/%d/inboxes", base, signedIn.Data.AccountID), nil)
-	require.NoError(t, err)
-	for _, h := range []string{"access-token", "client", "uid", "token-type"} {
-		req.Header.Set(h, resp.Header.Get(h))
-	}
-	list, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer list.Body.Close()
-	require.Equal(t, http.StatusOK, list.StatusCode)
-	var inboxes struct{ Payload []struct{ Name string } }
-	require.NoError(t, json.NewDecoder(list.Body).Decode(&inboxes))
-	var names []string
-	for _, i := range inboxes.Payload {
-		names = append(names, i.Name)
-	}
-	return names
+	now := c.stack.Customer(t, c.Number, c.Name)
+	c.inlet, c.lab = now.inlet, now.lab
 }

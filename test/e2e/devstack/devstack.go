@@ -68,13 +68,13 @@ func New(t *testing.T) *Stack {
 
 func (s *Stack) configFile() string { return filepath.Join(s.Root, "Pulumi."+s.Name+".yaml") }
 
-// writeConfig takes the dev stack's file with another port.
+// writeConfig takes the dev stack's file with another port, and with rules.
 func (s *Stack) writeConfig(t *testing.T) {
 	t.Helper()
 	dev, err := os.ReadFile(filepath.Join(s.Root, "Pulumi.dev.yaml"))
 	require.NoError(t, err)
 	text := regexp.MustCompile(`(?m)^encryptionsalt:.*\n`).ReplaceAllString(string(dev), "")
-	text = regexp.MustCompile(`plantao:port: ".*"`).ReplaceAllString(text, fmt.Sprintf("plantao:port: %q", fmt.Sprint(s.Port)))
+	text = regexp.MustCompile(`plantao:port: ".*"`).ReplaceAllString(text, fmt.Sprintf("plantao:port: %q\n  plantao:rules: test/e2e/testdata/rules.yaml", fmt.Sprint(s.Port)))
 	require.Contains(t, text, fmt.Sprint(s.Port), "Pulumi.dev.yaml has no plantao:port line to replace")
 	require.NoError(t, os.WriteFile(s.configFile(), []byte(text), 0o600))
 	t.Cleanup(func() { _ = os.Remove(s.configFile()) })

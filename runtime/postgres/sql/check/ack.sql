@@ -1,4 +1,5 @@
--- I-ACK. A message's number is counted in the commit that stores it, so a missing row shows as a number without one. The marks
+-- I-ACK. A message's number is counted in the commit that stores it, so a missing row shows as a number without one. What a merge
+-- took along was counted again where it went, and the entries of the conversation it left say how much it was. The marks
 -- and the counts are compared only when everything is: neither has an index to narrow them by.
 , bad as (
     select coalesce(i.conversation_id, 0) as conversation, format('inbox row %s, %s %s, has no dedupe mark', i.id, i.kind, i.wa_id) as what
@@ -12,9 +13,12 @@
       left join inbox i on i.id = k.inbox_id
      where $2 = 0 and (i.id is null or (i.tenant, i.channel, i.kind, i.wa_id) <> (k.tenant, k.channel, k.kind, k.wa_id))
     union all
-    select c.id, format('%s messages were counted, %s are there', c.last_seq, coalesce(i.n, 0))
+    select c.id, format('%s messages were counted, %s are there, %s went to another conversation', c.last_seq, coalesce(i.n, 0), coalesce(m.n, 0))
       from scope c
       left join (select conversation_id, count(*) as n from inbox where seq is not null group by conversation_id) i
         on i.conversation_id = c.id
-     where $2 = 0 and c.last_seq <> coalesce(i.n, 0)
+      left join lateral (select sum((detail ->> 'moved')::bigint) as n
+                           from audit where conversation_id = c.id and verb in ('merge', 'follow') and detail ? 'into') m
+        on c.merged_into is not null
+     where $2 = 0 and c.last_seq <> coalesce(i.n, 0) + coalesce(m.n, 0)
 )

@@ -9,9 +9,9 @@
       join turn t on t.conversation_id = c.id
       join outbox o on o.conversation_id = t.conversation_id and o.no = t.no
       left join change e on e.conversation_id = t.conversation_id and e.epoch = t.epoch
-     where o.intent_at is not null
+     where o.intent_at is not null and t.kind <> 'human'
        and (e.epoch is null or o.intent_at < e.began and e.owner is not null or o.intent_at > e.ended and e.known
-            or e.owner <> 'ai:' || t.agent)
+            or t.kind = 'ai' and e.owner <> 'ai:' || t.agent)
     union all
     select o.conversation_id, format('part %s of turn %s is %s and was never let out', o.part, o.no, o.state)
       from scope c join outbox o on o.conversation_id = c.id

@@ -3,7 +3,7 @@
 -- staying on its page, to save a scan that is short beside what follows. Nor is there one on inbox (conversation_id), so that
 -- messages are narrowed by when they came: by id first, as that is where the index is.
 with scope as not materialized (
-    select id, tenant, channel, state, owner_kind, owner_id, epoch, version, last_seq, given, contact_name
+    select id, tenant, channel, state, owner_kind, owner_id, epoch, version, last_seq, given, contact_name, merged_into
       from conversation where updated_at >= $1::timestamptz
 ), terms as (
     select $1::timestamptz, $2::bigint, $3::interval -- so that each has its type also where it is not used

@@ -5,7 +5,7 @@
      where c.owner_kind = 'ai' and c.debounce_until < now() - $3::interval
        and exists (select 1 from inbox i where i.conversation_id = c.id and i.state = 'pending')
        and not exists (select 1 from turn t
-                        where t.conversation_id = c.id and t.state in ('running', 'replied', 'sending', 'ambiguous'))
+                        where t.conversation_id = c.id and t.kind = 'ai' and t.state in ('running', 'replied', 'sending', 'ambiguous'))
     union all
     select c.id, format('messages wait since %s for an owner', c.debounce_until)
       from conversation c

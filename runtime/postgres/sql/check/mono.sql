@@ -16,6 +16,13 @@
     select conversation_id, format('the row is at epoch %s, its newest entry at %s', epoch, epoch_to)
       from step where newest and epoch < epoch_to
     union all
+    select a.conversation_id, format('entry %s goes to epoch %s, and absorbed a conversation at %s', a.seq, a.epoch_to, other.epoch_from)
+      from scope c
+      join audit a on a.conversation_id = c.id and a.verb = 'merge' and a.detail ? 'absorbed'
+      join audit other on other.conversation_id = (a.detail ->> 'absorbed')::bigint and other.verb = 'merge'
+                      and other.detail ->> 'into' = a.conversation_id::text
+     where a.epoch_to <= other.epoch_from
+    union all
     select conversation_id, format('turn %s is of epoch %s, the turn before it of %s and the conversation of %s', no, epoch, before, now)
       from turns where epoch < before or epoch > now
     union all

@@ -3,7 +3,7 @@
     select t.conversation_id as conversation,
            format('turns %s are open', string_agg(t.no::text, ', ' order by t.no)) as what
       from scope c join turn t on t.conversation_id = c.id
-     where t.state in ('running', 'replied', 'sending', 'ambiguous')
+     where t.kind = 'ai' and t.state in ('running', 'replied', 'sending', 'ambiguous')
      group by t.conversation_id
     having count(*) > 1
     union all

@@ -1,8 +1,8 @@
--- I-ORD.
+-- I-ORD. What was redriven was passed by on purpose.
 , covered as (
     select i.conversation_id, i.turn_no, min(i.seq) as first, max(i.seq) as last
       from scope c join inbox i on i.conversation_id = c.id
-     where i.turn_no is not null and i.seq is not null
+     where i.turn_no is not null and i.seq is not null and i.reason <> 'redriven'
      group by i.conversation_id, i.turn_no
 ), followed as (
     select *, max(last) over (partition by conversation_id order by turn_no rows between unbounded preceding and 1 preceding) as before

@@ -11,8 +11,8 @@
                                       where o.conversation_id = i.conversation_id and o.no = i.turn_no and o.state = 'sent'))
            then 'was answered by no turn'
            when i.state = 'dead' and (coalesce(t.state, '') <> 'failed'
-                or not exists (select 1 from dead_letter d where d.conversation_id = i.conversation_id and d.turn_no = i.turn_no))
-           then 'has no dead letter'
+                or not exists (select 1 from dead_letter d where d.conversation_id = i.conversation_id and d.turn_no = i.turn_no and d.state <> 'redriven'))
+           then 'has no dead letter that is open or dropped'
            when i.state = 'human' and (i.turn_no is not null
                 or not exists (select 1 from human_stretch s
                                 where s.conversation_id = i.conversation_id and i.seq between s.from_seq and s.to_seq))

@@ -33,6 +33,10 @@
     select c.id, format('a lease is of %s', l.tenant)
       from scope c join lock_lease l on l.conversation_id = c.id where l.tenant <> c.tenant
     union all
+    select c.id, format('it was merged into %s, which is of %s/%s', other.id, other.tenant, other.channel)
+      from scope c join conversation other on other.id = c.merged_into
+     where (other.tenant, other.channel) <> (c.tenant, c.channel)
+    union all
     select c.id, format('channel %s is of %s, the conversation of %s', ch.name, ch.tenant, c.tenant)
       from scope c join channel ch on ch.name = c.channel where ch.tenant <> c.tenant
 )

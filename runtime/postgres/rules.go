@@ -1,0 +1,48 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"plantao/runtime/conversation"
+)
+
+var (
+	putRulesSQL = query("put_rules")
+	rulesSQL    = query("rules")
+)
+
+// PutRules implements conversation.Rulebooks.
+func (s *Store) PutRules(ctx context.Context, r conversation.Rulebook) (changed bool, err error) {
+	err = again(ctx, func() error {
+		return s.pool.QueryRow(ctx, putRulesSQL, r.Tenant, r.Version, r.Text, r.By).Scan(&changed)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case unstorable(err):
+		err = fmt.Errorf("%w: %w", conversation.ErrInvalid, err)
+	}
+	if err != nil {
+		return false, fmt.Errorf("put rules %s in force: %w", r.Version, err)
+	}
+	return changed, nil
+}
+
+// Rules implements conversation.Rulebooks.
+func (s *Store) Rules(ctx context.Context, tenant, version string) (conversation.Rulebook, error) {
+	r := conversation.Rulebook{Tenant: tenant}
+	err := again(ctx, func() error {
+		return s.pool.QueryRow(ctx, rulesSQL, tenant, version).Scan(&r.Version, &r.Text, &r.At, &r.By)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = conversation.ErrNoRules
+	}
+	if err != nil {
+		return conversation.Rulebook{}, fmt.Errorf("read rules %q: %w", version, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,28 @@
+-- $1 conversation, $2 handovers after this audit entry, $3 up to this one, $4 how many, $5 how long an attachment's content is waited
+-- for, $6 how long a message on the channel's own side may be an echo. In the order it happened. Not ready: what follows waits.
+select x.*
+  from (
+    select 'plantao:in:' || i.id as source, i.received_at as at, i.kind, i.from_me, i.type, i.text, i.wa_ts, i.media,
+           case when i.media_state = 'ready' then i.media_id end as media_id, false as part, false as unsent, '' as part_kind,
+           null::text as verb, null::text as actor, null::text as owner, null::text as reason, null::jsonb as context,
+           i.media_state = 'wanted' and i.received_at > now() - $5::interval as waits, i.id as n,
+           i.from_me and i.reason = 'from_me' and i.received_at > now() - $6::interval as undecided
+      from inbox i
+     where i.conversation_id = $1 and i.mirror = 'wanted'
+    union all
+    select 'plantao:out:' || o.conversation_id || '/' || o.no || '/' || o.part, coalesce(o.sent_at, o.intent_at, o.created_at), 'message', true,
+           '', o.body ->> 'text', null, null, (o.body #>> '{media,id}')::bigint, true, o.state <> 'sent', coalesce(o.body #>> '{media,kind}', ''),
+           null, null, null, null, null, false, o.no::bigint * 1000 + o.part, false
+      from outbox o join turn t on t.conversation_id = o.conversation_id and t.no = o.no
+     where o.conversation_id = $1 and o.mirror = 'wanted' and o.state in ('sent', 'failed') and o.chatwoot_id is null
+       and coalesce(t.source, '') not like 'chatwoot:%'
+    union all
+    select 'plantao:note:' || a.conversation_id || '/' || a.seq, a.at, '', false, '', '', null, null, null, false, false, '',
+           a.verb, a.actor, a.detail ->> 'owner', a.reason, h.context, false, a.seq, false
+      from audit a left join handover h on h.conversation_id = a.conversation_id and h.seq = a.seq
+     where a.conversation_id = $1 and a.seq > $2 and a.seq <= $3 and a.epoch_to > a.epoch_from
+       and a.verb not in ('claim', 'inbound', 'reopen', 'close') and a.reason not like '%\_in\_chatwoot'
+  ) x
+ where not undecided
+ order by x.at, x.source like 'plantao:note:%', x.n
+ limit $4
