@@ -81,16 +81,17 @@ func runRulesTest(ctx context.Context, p *program, opts rulesTestOptions) error 
 			p.say(text.RuleUntold, v.Err)
 		}
 	}
-	switch {
-	case decided.Rule == "":
+	if decided.Rule == "" {
 		p.say(text.RulesChannelDecides, set.Version())
-	case decided.To.Queue != nil:
-		p.say(text.RulesGiveQueue, decided.Rule, set.Version(), strings.TrimSuffix("queue:"+*decided.To.Queue, ":"))
-	default:
-		p.say(text.RulesGiveAI, decided.Rule, set.Version(), "ai:"+decided.To.AI)
+		return nil
 	}
-	if decided.To.Say != "" {
-		p.say(text.RulesSay, printable(decided.To.Say))
+	targets := make([]string, len(decided.To))
+	for i, to := range decided.To {
+		targets[i] = to.String()
+	}
+	p.say(text.RulesGive, decided.Rule, set.Version(), printable(strings.Join(targets, " → ")))
+	if say := decided.To[0].Say; say != "" {
+		p.say(text.RulesSay, printable(say))
 	}
 	return nil
 }
@@ -180,13 +181,12 @@ type rulesTried struct {
 	Version string      `json:"version"`
 	Rules   []triedRule `json:"rules"`
 	Decides string      `json:"decides,omitempty"` // absent: the channel's flow
-	AI      string      `json:"ai,omitempty"`
-	Queue   *string     `json:"queue,omitempty"`
-	Say     string      `json:"say,omitempty"`
+	// To is what is tried, as it stands in the file.
+	To []rules.Target `json:"to,omitempty"`
 }
 
 func triedRules(set *rules.Set, verdicts []rules.Verdict, d rules.Decision) rulesTried {
-	tried := rulesTried{Version: set.Version(), Rules: []triedRule{}, Decides: d.Rule, AI: d.To.AI, Queue: d.To.Queue, Say: d.To.Say}
+	tried := rulesTried{Version: set.Version(), Rules: []triedRule{}, Decides: d.Rule, To: d.To}
 	for _, v := range verdicts {
 		one := triedRule{Rule: v.Rule, When: v.When, Holds: v.Held, Facts: map[string]any{}}
 		for name, value := range v.Facts {

@@ -268,6 +268,8 @@ type Rulebook struct {
 	Text    string
 	At      time.Time // stored, or for the one in force since when it is that
 	By      string    // who did it
+	// Capacities are those the text names, by ai:FLOW or a human's e-mail address in small letters. They are written, not read back.
+	Capacities map[string]int
 }
 
 // Window is the burst window: a turn starts Quiet after the last message, and at most Cap after the first.

@@ -21,11 +21,13 @@ type Store interface {
 	Processes
 	Agents
 	Rulebooks
+	Plans
 }
 
 // Rulebooks keeps every text of rules that ever was in force.
 type Rulebooks interface {
-	// PutRules stores a text under its version and puts it in force; it has been checked. Repeating it changes nothing.
+	// PutRules stores a text under its version and puts it in force; it has been checked. The capacities it names count from
+	// then on, also those of humans who become known later. Repeating it changes nothing but capacities that were changed since.
 	PutRules(ctx context.Context, r Rulebook) (changed bool, err error)
 	// Rules reads the text stored under a version, or with an empty version the one in force; ErrNoRules.
 	Rules(ctx context.Context, tenant, version string) (Rulebook, error)

@@ -112,9 +112,15 @@ type Command struct {
 	Context json.RawMessage // pass, offer, handback: what the next agent should know; an object of at most 4096 bytes
 	// RuleVersion says which rules decided, when the router acts.
 	RuleVersion string
-	// Say, with a claim, is what the customer is told when the conversation goes there; empty: nothing.
+	// Say, with the router's claim or pass, is what the customer is told when the conversation goes there; empty: nothing. In it,
+	// PlaceInQueue becomes the place the conversation has there.
 	Say string `json:",omitempty"`
+	// Plan, with the router's claim, pass or offer, is what is tried from now on; nil: a claim has none.
+	Plan *Plan `json:",omitempty"`
 }
+
+// PlaceInQueue stands in what is said for the place in the queue, 1 for the first.
+const PlaceInQueue = "{position}"
 
 // Result is what a verb did.
 type Result struct {
@@ -139,8 +145,10 @@ func (c Command) Check() error {
 		return bad("the idempotency key has %d bytes, at most %d are kept", len(c.Key), maxKeyBytes)
 	case len(c.Reason) > maxReasonBytes:
 		return bad("the reason has %d bytes, at most %d are kept", len(c.Reason), maxReasonBytes)
-	case c.Say != "" && (c.Verb != VerbClaim || c.Actor != Router):
-		return bad("only the router's claim says something")
+	case c.Say != "" && (c.Actor != Router || c.Verb != VerbClaim && c.Verb != VerbPass):
+		return bad("only the router's claim or pass says something")
+	case c.Plan != nil && (c.Actor != Router || c.Verb != VerbClaim && c.Verb != VerbPass && c.Verb != VerbOffer):
+		return bad("only the router's claim, pass or offer has a plan")
 	case strings.ContainsRune(c.Key+c.Reason+c.To.ID+c.Say, 0):
 		return bad("a NUL character cannot be kept")
 	case c.Wait < 0 || c.Wait > MaxWait:

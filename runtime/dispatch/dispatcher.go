@@ -23,6 +23,8 @@ type Store interface {
 	conversation.Ownership
 	conversation.Turns
 	conversation.Processes
+	conversation.Plans
+	Say(ctx context.Context, s conversation.Said) (no int, first bool, err error)
 	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
 }
 
@@ -234,6 +236,9 @@ func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
 	// A conversation that cannot be routed holds up neither the others nor the turns.
 	routed, err := d.route(ctx)
 	failures = errors.Join(failures, err)
+	if routed || sweep {
+		failures = errors.Join(failures, d.further(ctx))
+	}
 	if routed {
 		claim()
 	}
@@ -344,11 +349,18 @@ func (d *Dispatcher) route(ctx context.Context) (routed bool, failures error) {
 func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to routing.Decision) (conversation.Result, error) {
 	c := conversation.Command{
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
-		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say,
+		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say, Plan: to.Plan,
 	}
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
-		c.To, c.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity"
+		c.To, c.Reason, c.Say = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity", ""
+		if c.Plan != nil && !c.Plan.Last() { // it has another target
+			plan := *c.Plan
+			plan.Next, plan.Wait = true, soonest
+			c.Plan = &plan
+		} else {
+			c.Plan = nil
+		}
 		result, err = d.c.Store.Do(ctx, c)
 	}
 	return result, err

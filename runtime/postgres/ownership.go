@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +29,7 @@ var (
 	endStretchSQL       = query("end_stretch")
 	dropWaitingSQL      = query("drop_waiting")
 	checkCapacitySQL    = query("check_capacity")
+	placeSQL            = query("place")
 )
 
 // codeAtCapacity is what check_capacity raises.
@@ -182,20 +185,42 @@ func value[T any](p *T) T {
 
 // carryOut writes a change and commits, in one round trip.
 func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch conversation.Change, c conversation.Command) (conversation.Result, error) {
+	say := c.Say
+	if strings.Contains(say, conversation.PlaceInQueue) {
+		place := 1
+		if _, err := p.ask(ctx, func(r pgx.Row) error { return r.Scan(&place) }, placeSQL, row.Tenant, ch.After.Owner.ID, row.ID); err != nil {
+			return conversation.Result{}, err
+		}
+		say = strings.ReplaceAll(say, conversation.PlaceInQueue, strconv.Itoa(place))
+	}
 	after, err := p.write(row, ch, &c)
 	if err != nil {
 		return conversation.Result{}, err
 	}
-	if ch.Gives && (row.bounded || after.Owner != c.To) {
+	switch {
+	case ch.Gives && (row.bounded || after.Owner != c.To):
 		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
+	case c.Verb == conversation.VerbOffer && row.bounded: // it reserves
+		p.queue(checkCapacitySQL, after.Tenant, c.To.Kind, c.To.ID)
+	}
+	switch {
+	case c.Plan != nil:
+		if err := p.plan(after, *c.Plan); err != nil {
+			return conversation.Result{}, err
+		}
+	case c.Verb == conversation.VerbDecline:
+		p.queue(planNowSQL, after.ID)
+	}
+	if c.Verb == conversation.VerbOffer && c.To.Kind == conversation.OwnedByHuman {
+		p.queue(offeredSQL, after.Tenant, c.To.ID)
 	}
 	if len(c.Context) > 0 && len(ch.Steps) > 0 {
 		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
 	}
-	if c.Say != "" { // a claim has minted an epoch, in the cluster's present generation
+	if say != "" { // a claim has minted an epoch, in the cluster's present generation
 		if err := p.say(conversation.Said{
 			Tenant: after.Tenant, Conversation: after.ID, Kind: conversation.SaidByRouter, By: "router", IfEpoch: after.Epoch,
-			Source: fmt.Sprintf("rule/%s/%d", after.ID, after.Version), Parts: []conversation.Part{{Text: c.Say}}, Within: holdingWithin,
+			Source: fmt.Sprintf("rule/%s/%d", after.ID, after.Version), Parts: []conversation.Part{{Text: say}}, Within: holdingWithin,
 		}, after.Cluster); err != nil {
 			return conversation.Result{}, err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,19 +13,27 @@ import (
 )
 
 var (
-	putRulesSQL = query("put_rules")
-	rulesSQL    = query("rules")
+	putRulesSQL      = query("put_rules")
+	putCapacitiesSQL = query("put_capacities")
+	rulesSQL         = query("rules")
 )
 
 // PutRules implements conversation.Rulebooks.
 func (s *Store) PutRules(ctx context.Context, r conversation.Rulebook) (changed bool, err error) {
-	err = again(ctx, func() error {
-		return s.pool.QueryRow(ctx, putRulesSQL, r.Tenant, r.Version, r.Text, r.By).Scan(&changed)
+	names := slices.Sorted(maps.Keys(r.Capacities)) // two who put them in force lock in the same order
+	capacities := make([]int, len(names))
+	for i, name := range names {
+		capacities[i] = r.Capacities[name]
+	}
+	err = s.transact(ctx, func(tx *pipe) (err error) {
+		changed, err = tx.ask(ctx, func(pgx.Row) error { return nil }, putRulesSQL, r.Tenant, r.Version, r.Text, r.By, names, capacities)
+		if err != nil {
+			return err
+		}
+		tx.queue(putCapacitiesSQL, r.Tenant, names, capacities)
+		return tx.commit(ctx)
 	})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return false, nil
-	case unstorable(err):
+	if unstorable(err) {
 		err = fmt.Errorf("%w: %w", conversation.ErrInvalid, err)
 	}
 	if err != nil {

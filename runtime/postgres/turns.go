@@ -287,17 +287,31 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 			epoch   int64
 			state   string
 			kind    conversation.TurnKind
+			again   bool
 			holding string
 			since   int
 		)
+		plan, err := tx.planOf(ctx, row.Conversation)
+		if err != nil {
+			return err
+		}
+		next := plan.AfterFailure(f)
 		tx.queue(lockTurnSQL, t.Conversation, t.No)
-		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail).QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state, &kind) })
+		tx.queue(failTurnSQL, t.Conversation, t.No, t.Gen, f.Reason, f.Detail, next != conversation.NobodyNext, plan.Pause()).
+			QueryRow(func(r pgx.Row) error { return r.Scan(&epoch, &state, &kind, &again) })
 		tx.queue(holdingSQL, t.Conversation, t.No).QueryRow(func(r pgx.Row) error { return r.Scan(&holding, &since) })
 		if err := tx.flush(ctx); err != nil {
 			return err
 		}
 		if state == "cancelled" || kind != conversation.TurnOfAI {
 			return tx.commit(ctx) // somebody else is on duty already, or it was no AI that failed
+		}
+		if again && next == conversation.SameNext {
+			plan.Failed++
+			if err := tx.plan(row.Conversation, *plan); err != nil {
+				return err
+			}
+			return tx.commit(ctx)
 		}
 		change, err := conversation.Decide(row.Conversation, conversation.Command{
 			Verb: conversation.VerbQueue, Conversation: t.Conversation, Tenant: t.Tenant, IfEpoch: epoch, Actor: conversation.Router,
@@ -306,10 +320,19 @@ func (s *Store) Fail(ctx context.Context, t conversation.TurnRef, f conversation
 		if err != nil {
 			return err
 		}
+		if plan != nil {
+			change.Steps[0].RuleVersion = plan.Version
+		}
 		change.Steps[0].Detail["turn"], change.Steps[0].Detail["gen"] = fmt.Sprint(t.No), fmt.Sprint(t.Gen)
 		after, err := tx.write(row, change, nil)
 		if err != nil {
 			return err
+		}
+		if next != conversation.NobodyNext {
+			plan.Next, plan.Wait = true, time.Millisecond
+			if err := tx.plan(after, *plan); err != nil {
+				return err
+			}
 		}
 		if holding != "" {
 			if err := tx.say(conversation.Said{

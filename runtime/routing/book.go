@@ -42,6 +42,7 @@ func PutInForce(ctx context.Context, store conversation.Rulebooks, r conversatio
 		return r, false, err
 	}
 	r.Version = set.Version()
+	r.Capacities = set.Capacities()
 	changed, err = store.PutRules(ctx, r)
 	return r, changed, err
 }
@@ -66,6 +67,18 @@ func (b *Book) Decide(ctx context.Context, u conversation.Unrouted) (Decision, e
 		d.Reason, d.RuleVersion = ReasonUnreadable, u.Rules
 	}
 	return d, nil
+}
+
+// Next decides what is done for a plan now. The error is the store's.
+func (b *Book) Next(ctx context.Context, d conversation.DuePlan, mates []conversation.Mate) (Move, error) {
+	var set *rules.Set
+	if d.Rules != "" {
+		var err error
+		if set, err = b.rules(ctx, d.Tenant, d.Rules); err != nil {
+			return Move{}, err
+		}
+	}
+	return Next(d, mates, set), nil
 }
 
 func (b *Book) rules(ctx context.Context, tenant, version string) (*rules.Set, error) {

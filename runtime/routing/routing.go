@@ -15,6 +15,8 @@ type Decision struct {
 	Reason      string // short constant, or rule:NAME; recorded in the audit
 	RuleVersion string
 	Say         string // what the customer is told; empty: nothing
+	// Plan is what is tried from here on, beginning with To; nil: To has it, and that is all.
+	Plan *conversation.Plan
 	// Failed are rules that could not be told for these facts, and so did not hold.
 	Failed []rules.Failure
 }
@@ -45,11 +47,15 @@ func Decide(u conversation.Unrouted, set *rules.Set) Decision {
 		channel.RuleVersion, channel.Failed = found.Version, found.Failed
 		return channel
 	}
-	to := conversation.Owner{Kind: conversation.OwnedByAI, ID: found.To.AI}
-	if found.To.Queue != nil {
-		to = conversation.Owner{Kind: conversation.OwnedByQueue, ID: *found.To.Queue}
+	plan := planOf(found, set)
+	plan.Since = u.Facts.Now
+	first := plan.Target()
+	d := Decision{To: first.Owner(), Reason: ReasonRule + found.Rule, RuleVersion: found.Version, Say: first.Say, Failed: found.Failed}
+	if first.Kind == conversation.TargetTeam || first.Kind == conversation.TargetLast || !plan.Last() || first.Attempts > 1 {
+		plan.Wait = waitIn(first)
+		d.Plan = &plan
 	}
-	return Decision{To: to, Reason: ReasonRule + found.Rule, RuleVersion: found.Version, Say: found.To.Say, Failed: found.Failed}
+	return d
 }
 
 // Facts are a conversation as rules see it.

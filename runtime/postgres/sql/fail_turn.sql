@@ -1,7 +1,8 @@
--- $1 conversation, $2 no, $3 gen, $4 reason, $5 detail. The conversation is locked. ambiguous is here for a
+-- $1 conversation, $2 no, $3 gen, $4 reason, $5 detail, $6 somebody is to try again, $7 and not before. The conversation is locked. ambiguous is here for a
 -- sender whose part was refused after its lease had run out: it knows the outcome, and nobody else may conclude it.
 -- A turn whose conversation has another owner by now is nobody's failure: it is cancelled, and its messages, unless part of
--- the answer went out, wait for that owner. A message that was redriven stays known as such: ord.sql.
+-- the answer went out, wait for that owner. A turn that was not answered at all leaves its messages to whoever tries again: there is
+-- no dead letter then. A message that was redriven stays known as such: ord.sql.
 with t as (
     update turn
        set state = case when c.epoch = turn.epoch or turn.kind = 'human' then 'failed' else 'cancelled' end,
@@ -16,21 +17,23 @@ with t as (
        set state = case when state = 'queued' then 'dropped' else 'failed' end, reason = $4
      where conversation_id = $1 and no = $2 and state in ('queued', 'sending', 'ambiguous') and exists (select 1 from t)
 ), answered as (
-    select exists (select 1 from outbox where conversation_id = $1 and no = $2 and state = 'sent') as yes
+    select exists (select 1 from outbox where conversation_id = $1 and no = $2 and state = 'sent') as yes,
+           $6 and not exists (select 1 from outbox where conversation_id = $1 and no = $2) as again
 ), messages as (
     update inbox
-       set state = case when t.state = 'failed' then 'dead' when answered.yes then 'done' else 'pending' end,
-           reason = case when t.state = 'failed' and inbox.reason <> 'redriven' then $4 else inbox.reason end,
-           turn_no = case when t.state = 'failed' or answered.yes then turn_no end
+       set state = case when t.state = 'failed' and not answered.again then 'dead' when answered.yes then 'done' else 'pending' end,
+           reason = case when t.state = 'failed' and not answered.again and inbox.reason <> 'redriven' then $4 else inbox.reason end,
+           turn_no = case when t.state = 'failed' and not answered.again or answered.yes then turn_no end
       from t, answered
      where conversation_id = $1 and turn_no = $2 and inbox.state = 'taken'
     returning inbox.state
 ), waiting as (
     update conversation
-       set debounce_until = coalesce(debounce_until, now()), debounce_cap = coalesce(debounce_cap, now())
+       set debounce_until = greatest(coalesce(debounce_until, now()), now() + $7::interval),
+           debounce_cap = greatest(coalesce(debounce_cap, now()), now() + $7::interval)
      where id = $1 and exists (select 1 from messages where state = 'pending')
 ), letter as (
     insert into dead_letter (tenant, conversation_id, turn_no, epoch, gen, reason, detail)
-    select tenant, $1, $2, epoch, gen, $4, $5 from t where state = 'failed' and kind = 'ai'
+    select tenant, $1, $2, epoch, gen, $4, $5 from t, answered where state = 'failed' and kind = 'ai' and not again
 )
-select epoch, state, kind from t
+select epoch, state, kind, again from t, answered

@@ -1,10 +1,16 @@
 package rules
 
+import (
+	"cmp"
+	"strings"
+	"time"
+)
+
 // Decision is who gets a conversation, and by which rule.
 type Decision struct {
 	Version string
-	Rule    string // empty: none held
-	To      Target
+	Rule    string    // empty: none held
+	To      []Target  // to be tried in this order
 	Failed  []Failure // conditions before it that could not be told
 }
 
@@ -54,4 +60,39 @@ func (s *Set) Explain(f Facts) []Verdict {
 		list = append(list, v)
 	}
 	return list
+}
+
+// Team is how conversations are offered to a team's humans; what the file does not say is filled in.
+func (s *Set) Team(name string) Team {
+	t := s.teams[name]
+	t.Strategy, t.Reserve = cmp.Or(t.Strategy, defaultStrategy), cmp.Or(t.Reserve, defaultReserve)
+	return t
+}
+
+// Agent is what the file says of an agent: ai:FLOW, or a human's e-mail address.
+func (s *Set) Agent(name string) Agent { return s.agents[strings.ToLower(name)] }
+
+// Capacities are those the file names, by ai:FLOW or e-mail address.
+func (s *Set) Capacities() map[string]int {
+	list := map[string]int{}
+	for name, a := range s.agents {
+		if a.Capacity != nil {
+			list[name] = *a.Capacity
+		}
+	}
+	return list
+}
+
+// Open says whether a calendar's hours are on; without a name they always are.
+func (s *Set) Open(calendar string, at time.Time) bool {
+	c, ok := s.calendars[calendar]
+	return !ok || c.open(at)
+}
+
+// Opens is when a calendar's hours begin next; zero if they do not within a year.
+func (s *Set) Opens(calendar string, after time.Time) time.Time {
+	if c, ok := s.calendars[calendar]; ok {
+		return c.opens(after)
+	}
+	return after
 }

@@ -51,6 +51,8 @@ func (p Problems) Error() string {
 type Set struct {
 	version   string
 	calendars map[string]*calendar
+	teams     map[string]Team
+	agents    map[string]Agent // by ai:FLOW or e-mail address, in small letters
 	rules     []rule
 }
 
@@ -78,7 +80,7 @@ func Read(name string, text []byte) (*Set, error) {
 	if !ok {
 		return nil, r.sorted()
 	}
-	s := &Set{version: VersionOf(text), calendars: map[string]*calendar{}}
+	s := &Set{version: VersionOf(text), calendars: map[string]*calendar{}, teams: file.Teams, agents: map[string]Agent{}}
 	for _, name := range sortedKeys(file.Calendars) {
 		at := "calendars." + name
 		if !isName.MatchString(name) {
@@ -87,6 +89,7 @@ func Read(name string, text []byte) (*Set, error) {
 		}
 		s.calendars[name] = newCalendar(file.Calendars[name], func(within, format string, args ...any) { r.problem(at+"."+within, format, args...) })
 	}
+	r.crew(s, file)
 	env, err := language(s.calendars)
 	if err != nil {
 		return nil, fmt.Errorf("rule language: %w", err)
@@ -98,8 +101,8 @@ func Read(name string, text []byte) (*Set, error) {
 			r.problem(at+".name", "the rule on line %d is called %s already", r.line(fmt.Sprintf("rules[%d].name", before)), declared.Name)
 		}
 		names[declared.Name] = i
-		if (declared.To.AI == "") == (declared.To.Queue == nil) {
-			r.problem(at+".to", "name one who gets the conversation: either ai or queue")
+		for j, to := range declared.To {
+			r.target(fmt.Sprintf("%s.to[%d]", at, j), to, j == len(declared.To)-1)
 		}
 		c, err := compile(env, declared.When)
 		if err != nil {
@@ -112,6 +115,84 @@ func Read(name string, text []byte) (*Set, error) {
 		return nil, r.sorted()
 	}
 	return s, nil
+}
+
+// crew checks teams and agents.
+func (r *reader) crew(s *Set, file File) {
+	hours := func(at, name string) {
+		if _, known := file.Calendars[name]; name != "" && !known {
+			r.problem(at+".hours", "there is no calendar %q; there are: %s", name, strings.Join(sortedKeys(file.Calendars), ", "))
+		}
+	}
+	for _, name := range sortedKeys(file.Teams) {
+		at := "teams." + name
+		if name != strings.ToLower(name) {
+			r.problem(at, "%q: Chatwoot writes teams' names in small letters", name)
+		}
+		hours(at, file.Teams[name].Hours)
+		r.short(at+".reserve", file.Teams[name].Reserve)
+	}
+	for _, name := range sortedKeys(file.Agents) {
+		at := "agents." + name
+		key := strings.ToLower(name)
+		if flow, ai := strings.CutPrefix(name, "ai:"); ai && flow != "" {
+			key = name
+		} else if !isEmail.MatchString(name) {
+			r.problem(at, "%q: name a human by their e-mail address in Chatwoot, an AI by ai: and its flow's path", name)
+		}
+		if _, twice := s.agents[key]; twice {
+			r.problem(at, "%q is there twice", key)
+		}
+		s.agents[key] = file.Agents[name]
+		hours(at, file.Agents[name].Hours)
+	}
+}
+
+var isEmail = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+
+// short checks a time that matches the schema's pattern.
+func (r *reader) short(at, text string) {
+	if Duration(text) > maxTime {
+		r.problem(at, "%s is longer than 7d", text)
+	}
+}
+
+// target checks one target of a rule.
+func (r *reader) target(at string, to Target, last bool) {
+	kinds := 0
+	for _, named := range []bool{to.AI != "", to.Team != "", to.Queue != nil, to.Last != ""} {
+		if named {
+			kinds++
+		}
+	}
+	switch {
+	case kinds > 1:
+		r.problem(at, "name one who gets the conversation: ai, team, queue or last")
+	case kinds == 0 && to.Say == "":
+		r.problem(at, "name one who gets the conversation (ai, team, queue or last), or what the customer is told (say)")
+	}
+	for _, one := range []struct {
+		field     string
+		there, ok bool
+		of        string
+	}{
+		{"attempts", to.Attempts != 0, to.AI != "", "ai"},
+		{"skills", len(to.Skills) > 0, to.Team != "", "team"},
+		{"languages", len(to.Languages) > 0, to.Team != "", "team"},
+		{"for", to.For != "", to.Team != "" || to.Last != "" || to.Queue != nil, "team, last and queue"},
+	} {
+		if one.there && !one.ok {
+			r.problem(at+"."+one.field, "%s belongs to %s", one.field, one.of)
+		}
+	}
+	if to.Queue != nil && to.For == "" && !last {
+		r.problem(at, "targets follow, so say how long the conversation waits in the queue: for")
+	}
+	if to.Team != strings.ToLower(to.Team) {
+		r.problem(at+".team", "%q: Chatwoot writes teams' names in small letters", to.Team)
+	}
+	r.short(at+".for", to.For)
+	r.short(at+".last", to.Last)
 }
 
 var isName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
@@ -147,6 +228,7 @@ func (r *reader) decode(text []byte) (File, bool) {
 	if err == nil {
 		r.root = &root
 		daysAreText(&root)
+		targetsAreLists(&root)
 		err = root.Decode(&plain)
 	}
 	if err != nil {
@@ -193,6 +275,31 @@ func daysAreText(n *yaml.Node) {
 	}
 }
 
+// targetsAreLists makes a list of a rule's only target.
+func targetsAreLists(root *yaml.Node) {
+	under := func(n *yaml.Node, key string) *yaml.Node {
+		for i := 0; n != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return n.Content[i+1]
+			}
+		}
+		return nil
+	}
+	if len(root.Content) == 0 {
+		return
+	}
+	rules := under(root.Content[0], "rules")
+	if rules == nil || rules.Kind != yaml.SequenceNode {
+		return
+	}
+	for _, rule := range rules.Content {
+		if to := under(rule, "to"); to != nil && to.Kind == yaml.MappingNode {
+			one := *to
+			*to = yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: one.Line, Column: one.Column, Content: []*yaml.Node{&one}}
+		}
+	}
+}
+
 // line is where in the file a path such as rules[3].to.ai stands, or as much of it as there is.
 func (r *reader) line(path string) int {
 	if r.root == nil || len(r.root.Content) == 0 {
@@ -200,29 +307,32 @@ func (r *reader) line(path string) int {
 	}
 	node := r.root.Content[0]
 	line := node.Line
-	for _, step := range steps(path) {
+	for left := steps(path); len(left) > 0; {
 		for node.Kind == yaml.AliasNode {
 			node = node.Alias
 		}
 		var next *yaml.Node
+		took := 1
 		switch node.Kind {
 		case yaml.SequenceNode:
 			var i int
-			if _, err := fmt.Sscan(step, &i); err == nil && i >= 0 && i < len(node.Content) {
+			if _, err := fmt.Sscan(left[0], &i); err == nil && i >= 0 && i < len(node.Content) {
 				next = node.Content[i]
 				line = next.Line
 			}
 		case yaml.MappingNode:
 			for i := 0; i+1 < len(node.Content); i += 2 {
-				if node.Content[i].Value == step {
-					next, line = node.Content[i+1], node.Content[i].Line
+				// A key may have dots itself, as an e-mail address does.
+				words := len(steps(node.Content[i].Value))
+				if words > 0 && words <= len(left) && strings.Join(left[:words], ".") == node.Content[i].Value {
+					next, line, took = node.Content[i+1], node.Content[i].Line, words
 				}
 			}
 		}
 		if next == nil {
 			break
 		}
-		node = next
+		node, left = next, left[took:]
 	}
 	return line
 }
@@ -252,7 +362,17 @@ func Schema() []byte {
 	if err == nil {
 		err = json.Unmarshal(form, &whole)
 	}
-	whole["$schema"], whole["title"], whole["$defs"] = "https://json-schema.org/draft/2020-12/schema", "Plantão rules", s.registry.Map()
+	definitions, err2 := json.Marshal(s.registry.Map())
+	defs := map[string]any{}
+	if err = errors.Join(err, err2); err == nil {
+		err = json.Unmarshal(definitions, &defs)
+	}
+	if rule, ok := defs["Rule"].(map[string]any); ok {
+		fields, _ := rule["properties"].(map[string]any)
+		list, _ := fields["to"].(map[string]any)
+		fields["to"] = map[string]any{"description": list["description"], "anyOf": []any{map[string]any{"$ref": "#/$defs/Target"}, list}}
+	}
+	whole["$schema"], whole["title"], whole["$defs"] = "https://json-schema.org/draft/2020-12/schema", "Plantão rules", defs
 	var text []byte
 	if err == nil {
 		text, err = json.MarshalIndent(whole, "", "  ")
