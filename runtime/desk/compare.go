@@ -54,17 +54,16 @@ func (p *pass) accept(ctx context.Context, known, now conversation.DeskState) er
 		}
 		cmd.Key = fmt.Sprintf("chatwoot:%d/%d:%d:%s:%s", p.a.Account, p.s.Display, p.s.Accepted, cmd.Verb, cmd.To)
 		if cmd.Verb == conversation.VerbTake {
-			cmd.Wait, cmd.IfEpoch = p.d.c.Silence, conversation.AnyEpoch
+			err = p.take(ctx, cmd.Actor.ID, cmd.Key, cmd.Reason)
 		} else {
 			cmd.IfEpoch = c.Epoch
 			cmd.Key += fmt.Sprintf(":%d", c.Epoch)
+			_, err = p.do(ctx, cmd)
 		}
-		_, err = p.do(ctx, cmd)
-		var refused *conversation.RefusedError
 		switch {
 		case errors.Is(err, conversation.ErrStaleEpoch):
 			continue
-		case errors.As(err, &refused), errors.Is(err, conversation.ErrInvalid):
+		case refused(err), errors.Is(err, conversation.ErrInvalid):
 			p.ours = false
 			p.log.InfoContext(ctx, "what people did in chatwoot came too late", "verb", cmd.Verb, "err", err)
 			return nil

@@ -24,6 +24,7 @@
 //	private note, template, bot's message          nothing
 //	message of ours (source_id plantao:…)          an echo: noted, nothing else
 //	assigned to a user, or opened with one         take by human:ID
+//	any of these by whom it is offered to          accept
 //	opened, nobody assigned, an AI has it          pass to the queue
 //	user taken off an open conversation            pass to the queue
 //	open or snoozed becomes pending, bot assigned  handback
@@ -34,13 +35,15 @@
 //	Retry on a failed message                      what the customer does not have is said again, once for each Retry
 //
 //	here                                           in Chatwoot
-//	AI_ACTIVE, OFFERED, ROUTING, IDLE              pending, nobody assigned
+//	AI_ACTIVE, ROUTING, IDLE                       pending, nobody assigned
+//	OFFERED                                        as the owner, who stays on duty, wants it
 //	HUMAN_QUEUED, SUSPENDED                        open, nobody assigned
 //	HUMAN_ACTIVE                                   open, assigned to the user; to nobody if the human is none of Chatwoot's
 //	CLOSED                                         resolved
 //	customer's message; the phone's own            incoming; outgoing, with its time
 //	part sent; part of an AI that was not          outgoing by the bot; private note
 //	edit, revocation, handover                     private note
+//	offered to a human                             private note that mentions the user
 //	human's part failed, of unknown fate           message failed, with the reason in plain words
 //	delivered, read                                the same, never backwards
 //

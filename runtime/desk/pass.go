@@ -356,12 +356,38 @@ func (p *pass) hear(ctx context.Context, m chatwoot.Message, source string) erro
 	return p.say(ctx, conversation.Owner{Kind: conversation.OwnedByHuman, ID: user}.String(), source, parts)
 }
 
+// take makes the conversation a human's. One who was offered it accepts it thereby.
 func (p *pass) take(ctx context.Context, user, key, reason string) error {
-	_, err := p.do(ctx, conversation.Command{
+	c, err := p.d.c.Store.Find(ctx, p.s.Tenant, p.s.Conversation)
+	if err != nil {
+		return p.store(err)
+	}
+	if offered(c, user) {
+		_, err := p.do(ctx, conversation.Command{
+			Verb: conversation.VerbAccept, Actor: conversation.Actor{Kind: conversation.ActorHuman, ID: user}, IfEpoch: c.Epoch,
+			Offer: c.Offer.ID, Wait: p.d.c.Silence, Key: key + "/accept", Reason: reason,
+		})
+		if !refused(err) {
+			return err
+		}
+		p.ours = false // the offer is gone: a human takes it all the same
+	}
+	_, err = p.do(ctx, conversation.Command{
 		Verb: conversation.VerbTake, Actor: conversation.Actor{Kind: conversation.ActorHuman, ID: user}, IfEpoch: conversation.AnyEpoch,
 		Wait: p.d.c.Silence, Key: key, Reason: reason,
 	})
 	return err
+}
+
+// offered says whether the conversation is offered to this user.
+func offered(c conversation.Conversation, user string) bool {
+	return c.Offer != nil && c.Offer.To == conversation.Owner{Kind: conversation.OwnedByHuman, ID: user}
+}
+
+// refused says that a verb was refused for how the conversation stands by now.
+func refused(err error) bool {
+	var r *conversation.RefusedError
+	return errors.As(err, &r)
 }
 
 // do carries out what people did there. A key that was used for something else by now was used.

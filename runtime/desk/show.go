@@ -201,6 +201,9 @@ func fileName(c conversation.Content) string {
 // note says who has the conversation now, by whom and why, and what the one before wanted the next to know.
 func (p *pass) note(n conversation.HandoverNote) string {
 	w := p.d.words
+	if n.Verb == conversation.VerbOffer {
+		return w.offer(n)
+	}
 	verb := w.verbs[n.Verb]
 	if verb == "" {
 		verb = string(n.Verb)

@@ -1,6 +1,10 @@
 package desk
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/url"
 	"strings"
 
 	"plantao/runtime/conversation"
@@ -9,7 +13,7 @@ import (
 // words are what agents read in Chatwoot, in one language.
 type words struct {
 	edited, revoked, unsent, reaction, unreaction, missing, silent string
-	handover, reason, context                                      string
+	handover, reason, context, offered                             string
 	unfetched, refused, late, unknown, notThere, suspended         string
 	verbs                                                          map[conversation.Verb]string
 	kinds                                                          map[string]string
@@ -21,6 +25,7 @@ var languages = map[string]words{
 		unsent: "The customer did not get this answer:\n%s", reaction: "Reacted with %s", unreaction: "Took a reaction back.",
 		missing: "[attachment of type %s not available: look at the phone]", silent: "[message of type %s: look at the phone]",
 		handover: "%s: %s has this conversation now (by %s).", reason: "Reason: %s", context: "What the one before says:\n%s",
+		offered:   "%s: you can accept this conversation within %d seconds, by answering it or by assigning it to yourself.",
 		unfetched: "The attachment could not be fetched, or WhatsApp does not take it. Send it again as a new message.",
 		refused:   "WhatsApp refused this message. Check the number and what is attached, then retry.",
 		late:      "It could not be sent in time: WhatsApp was not reachable. Retry sends it again.",
@@ -40,6 +45,7 @@ var languages = map[string]words{
 		unsent: "O cliente não recebeu esta resposta:\n%s", reaction: "Reagiu com %s", unreaction: "Retirou uma reação.",
 		missing: "[anexo do tipo %s indisponível: veja no celular]", silent: "[mensagem do tipo %s: veja no celular]",
 		handover: "%s: agora a conversa é de %s (por %s).", reason: "Motivo: %s", context: "Recado de quem atendia:\n%s",
+		offered:   "%s: você pode aceitar esta conversa em até %d segundos, respondendo ou atribuindo-a a você.",
 		unfetched: "O anexo não pôde ser obtido, ou o WhatsApp não o aceita. Envie de novo como nova mensagem.",
 		refused:   "O WhatsApp recusou esta mensagem. Confira o número e o anexo e tente de novo.",
 		late:      "Não foi possível enviar a tempo: o WhatsApp não respondia. Tentar de novo envia outra vez.",
@@ -92,4 +98,18 @@ func (w words) problem(t conversation.Spoken) string {
 		return w.notThere
 	}
 	return w.suspended
+}
+
+// offer tells a human that they are offered the conversation. A mention of a user makes Chatwoot notify them.
+func (w words) offer(n conversation.HandoverNote) string {
+	var said struct {
+		Name    string
+		Seconds int
+	}
+	_ = json.Unmarshal(n.Context, &said) // what the store made; without it, the note is poorer
+	who := cmp.Or(said.Name, w.name(n.Owner))
+	if user, is := strings.CutPrefix(n.Owner, "human:"); is && said.Name != "" {
+		who = fmt.Sprintf("[@%s](mention://user/%s/%s)", said.Name, user, url.PathEscape(said.Name))
+	}
+	return fmt.Sprintf(w.offered, who, said.Seconds)
 }

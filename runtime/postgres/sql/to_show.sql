@@ -18,9 +18,15 @@ select x.*
        and coalesce(t.source, '') not like 'chatwoot:%'
     union all
     select 'plantao:note:' || a.conversation_id || '/' || a.seq, a.at, '', false, '', '', null, null, null, false, false, '',
-           a.verb, a.actor, a.detail ->> 'owner', a.reason, h.context, false, a.seq, false
+           a.verb, a.actor, case a.verb when 'offer' then a.detail ->> 'to' else a.detail ->> 'owner' end, a.reason,
+           case a.verb when 'offer' then jsonb_build_object('name', coalesce(g.name, ''),
+                                                            'seconds', extract(epoch from (a.detail ->> 'until')::timestamptz - a.at)::integer)
+                       else h.context end,
+           false, a.seq, false
       from audit a left join handover h on h.conversation_id = a.conversation_id and h.seq = a.seq
-     where a.conversation_id = $1 and a.seq > $2 and a.seq <= $3 and a.epoch_to > a.epoch_from
+      left join agent g on a.verb = 'offer' and g.tenant = a.tenant and g.kind = 'human' and 'human:' || g.id = a.detail ->> 'to'
+     where a.conversation_id = $1 and a.seq > $2 and a.seq <= $3
+       and (a.epoch_to > a.epoch_from or a.verb = 'offer' and (a.detail ->> 'until')::timestamptz > now())
        and a.verb not in ('claim', 'inbound', 'reopen', 'close') and a.reason not like '%\_in\_chatwoot'
   ) x
  where not undecided
