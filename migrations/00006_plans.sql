@@ -20,9 +20,10 @@ create index conversation_offered on conversation (tenant, offer_kind, offer_age
 -- Since when a human has had nothing to do, and who had a conversation last.
 create index human_stretch_agent on human_stretch (tenant, agent, ended_at);
 
--- An offer reserves: whoever is offered a conversation can accept it. Called after the conversation was given or offered.
+-- Called after the router offered a conversation, which is to be accepted: what an agent was given and what it is offered stay within its
+-- capacity together. Locking the agent makes those who offer or give take turns.
 -- +goose StatementBegin
-create or replace function check_capacity(t text, k text, a text) returns void language plpgsql as $$
+create function check_room(t text, k text, a text) returns void language plpgsql as $$
 declare
     bound integer;
     have  integer;
@@ -41,23 +42,7 @@ end $$;
 -- +goose StatementEnd
 
 -- +goose Down
-
--- +goose StatementBegin
-create or replace function check_capacity(t text, k text, a text) returns void language plpgsql as $$
-declare
-    bound integer;
-    have  integer;
-begin
-    select capacity into bound from agent where tenant = t and kind = k and id = a and capacity is not null for update;
-    if not found then
-        return;
-    end if;
-    select count(*) into have from conversation where owner_kind = k and owner_id = a and tenant = t and given;
-    if have > bound then
-        raise exception 'agent %:% has capacity %', k, a, bound using errcode = 'PTCAP';
-    end if;
-end $$;
--- +goose StatementEnd
+drop function check_room(text, text, text);
 drop index human_stretch_agent, conversation_offered;
 alter table agent drop column offered_at;
 alter table rule_set drop column capacities;

@@ -29,6 +29,7 @@ with turns as (update turn set lease_until = lease_until - $1::interval, deadlin
      parts as (update outbox set check_after = check_after - $1::interval, intent_at = intent_at - $1::interval),
      conflicts as (update alias_conflict set look_at = look_at - $1::interval),
      messages as (update inbox set media_until = media_until - $1::interval),
+     plans as (update plan set due_at = due_at - $1::interval),
      letters as (update dead_letter set at = at - $1::interval),
      agents as (update agent set presence_until = presence_until - $1::interval)
 update conversation

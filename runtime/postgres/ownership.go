@@ -29,10 +29,11 @@ var (
 	endStretchSQL       = query("end_stretch")
 	dropWaitingSQL      = query("drop_waiting")
 	checkCapacitySQL    = query("check_capacity")
+	checkRoomSQL        = query("check_room")
 	placeSQL            = query("place")
 )
 
-// codeAtCapacity is what check_capacity raises.
+// codeAtCapacity is what check_capacity and check_room raise.
 const codeAtCapacity = "PTCAP"
 
 // Do implements conversation.Ownership. Two round trips: everything that is read, then everything that is written together
@@ -200,8 +201,8 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	switch {
 	case ch.Gives && (row.bounded || after.Owner != c.To):
 		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
-	case c.Verb == conversation.VerbOffer && row.bounded: // it reserves
-		p.queue(checkCapacitySQL, after.Tenant, c.To.Kind, c.To.ID)
+	case c.Verb == conversation.VerbOffer && c.Actor == conversation.Router && row.bounded:
+		p.queue(checkRoomSQL, after.Tenant, c.To.Kind, c.To.ID)
 	}
 	switch {
 	case c.Plan != nil:

@@ -24,4 +24,8 @@
                       least(offer_until, request_until, silence_until))
       from conversation
      where least(offer_until, request_until, silence_until) < now() - $3::interval
+    union all
+    select p.conversation_id, format('nothing was done about the plan that was due at %s', p.due_at)
+      from plan p join conversation c on c.id = p.conversation_id and c.epoch = p.epoch
+     where p.due_at < now() - $3::interval
 )
