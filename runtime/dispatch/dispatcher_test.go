@@ -48,6 +48,9 @@ type store struct {
 	kept      int64 // attachments
 }
 
+// DuePlans implements Store; plannedStore has some.
+func (*store) DuePlans(context.Context, int) ([]conversation.DuePlan, error) { return nil, nil }
+
 func (s *store) RestartTurn(context.Context, conversation.TurnTerms) (conversation.Turn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
