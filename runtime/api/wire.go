@@ -294,14 +294,16 @@ type Lock struct {
 
 // Agent is an AI flow or a human.
 type Agent struct {
-	Agent    string `json:"agent" doc:"kind:id"`
-	Name     string `json:"name"`
-	Capacity *int   `json:"capacity,omitempty" doc:"How many conversations it may be given at once; absent: any number"`
-	Given    int    `json:"given" doc:"How many it has that count"`
-	Active   int    `json:"active" doc:"How many it has"`
-	Presence string `json:"presence" enum:"online,away,offline,unknown"`
-	MidTurn  string `json:"mid_turn,omitempty" doc:"What becomes of messages that come while an AI has a turn; absent for a human" enum:"queue,merge,append"`
-	Holding  string `json:"holding,omitempty" doc:"What the customer is told when an AI did not answer"`
+	Agent    string   `json:"agent" doc:"kind:id"`
+	Name     string   `json:"name"`
+	Email    string   `json:"email,omitempty" doc:"Of a human, as Chatwoot has it"`
+	Teams    []string `json:"teams,omitempty" doc:"Of a human, as Chatwoot has them"`
+	Capacity *int     `json:"capacity,omitempty" doc:"How many conversations it may be given at once; absent: any number"`
+	Given    int      `json:"given" doc:"How many it has that count"`
+	Active   int      `json:"active" doc:"How many it has"`
+	Presence string   `json:"presence" enum:"online,away,offline,unknown"`
+	MidTurn  string   `json:"mid_turn,omitempty" doc:"What becomes of messages that come while an AI has a turn; absent for a human" enum:"queue,merge,append"`
+	Holding  string   `json:"holding,omitempty" doc:"What the customer is told when an AI did not answer"`
 }
 
 // Agents is the list.
@@ -372,6 +374,6 @@ func FromHolding(h conversation.Holding) TurnStanding {
 
 // FromAgent is an agent on the wire.
 func FromAgent(a conversation.Agent) Agent {
-	return Agent{Agent: a.Owner.String(), Name: a.Name, Capacity: a.Capacity, Given: a.Given, Active: a.Active,
+	return Agent{Agent: a.Owner.String(), Name: a.Name, Email: a.Email, Teams: a.Teams, Capacity: a.Capacity, Given: a.Given, Active: a.Active,
 		Presence: string(a.Presence), MidTurn: string(a.MidTurn), Holding: a.Holding}
 }

@@ -10,6 +10,8 @@ type Agent struct {
 	Tenant string
 	Owner  Owner
 	Name   string
+	Email  string   // of a human, as the desk has it; empty if it has not
+	Teams  []string // of a human, by name
 	// Capacity is how many conversations it may be given at once; nil: any number. What a human takes does not count.
 	Capacity *int
 	Given    int // how many it has that count

@@ -22,6 +22,7 @@ type Store interface {
 	Agents
 	Rulebooks
 	Plans
+	People
 }
 
 // Rulebooks keeps every text of rules that ever was in force.

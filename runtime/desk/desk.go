@@ -16,6 +16,7 @@ import (
 type Store interface {
 	conversation.Mirror
 	conversation.Speech
+	conversation.People
 	Do(ctx context.Context, c conversation.Command) (conversation.Result, error)
 	Find(ctx context.Context, tenant string, id conversation.ID) (conversation.Conversation, error)
 }

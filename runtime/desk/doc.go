@@ -47,6 +47,8 @@
 //	human's part failed, of unknown fate           message failed, with the reason in plain words
 //	delivered, read                                the same, never backwards
 //
+// Who is in which team, and there, is read with each sweep: no webhook tells it.
+//
 // # Nothing twice
 //
 // Chatwoot takes the same source_id twice. So a post is intended (committed), made, and noted; one whose answer was lost is looked for by

@@ -56,6 +56,10 @@ func (d *Desk) sweepOne(ctx context.Context, row conversation.Desk, since time.T
 	if err != nil {
 		return 0, err
 	}
+	// Presence is told to no webhook.
+	if err := d.people(ctx, row.Tenant, a); err != nil {
+		d.c.Logger.WarnContext(ctx, "who is there in chatwoot could not be read; nobody is offered a conversation before long", "channel", row.Channel, "err", err)
+	}
 	to := since
 	for page := 1; page <= maxPages; page++ {
 		list, err := d.c.Client.Conversations(ctx, a, page)

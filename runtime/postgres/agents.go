@@ -28,7 +28,7 @@ var (
 func (s *Store) Agents(ctx context.Context, tenant string) ([]conversation.Agent, error) {
 	return collect(ctx, s, "list agents", func(row pgx.CollectableRow) (conversation.Agent, error) {
 		a := conversation.Agent{Tenant: tenant}
-		err := row.Scan(&a.Owner.Kind, &a.Owner.ID, &a.Name, &a.Capacity, &a.Presence, &a.Given, &a.Active, &a.MidTurn, &a.Holding)
+		err := row.Scan(&a.Owner.Kind, &a.Owner.ID, &a.Name, &a.Capacity, &a.Presence, &a.Given, &a.Active, &a.MidTurn, &a.Holding, &a.Email, &a.Teams)
 		return a, err
 	}, agentsSQL, tenant)
 }

@@ -43,6 +43,7 @@ func messagePath(t *testing.T, s *devstack.Stack) {
 	t.Run("a human takes over in Chatwoot while the flow thinks", p.takeOver)
 	t.Run("a late answer by the API is refused with 409", p.late)
 	t.Run("rules send words to a flow, and to the queue", p.byRules)
+	t.Run("rules give conversations to people", p.people)
 	t.Run("what the phone writes silences the AI, a greeting does not", p.phone)
 	t.Run("n8n stopped", p.withoutN8N)
 	t.Run("Evolution restarted, webhooks lost", p.withoutEvolution)

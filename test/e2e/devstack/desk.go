@@ -181,3 +181,55 @@ func (d *Desk) SetStatus(t *testing.T, conversation int64, status string) {
 	t.Helper()
 	d.call(t, http.MethodPost, fmt.Sprintf("/conversations/%d/toggle_status", conversation), map[string]string{"status": status}, nil)
 }
+
+// Hire adds an agent to the account and to its first inbox, and returns the user's id.
+func (d *Desk) Hire(t *testing.T, name, email string) int64 {
+	t.Helper()
+	var made struct {
+		ID int64 `json:"id"`
+	}
+	d.call(t, http.MethodPost, "/agents", map[string]any{"name": name, "email": email, "role": "agent"}, &made)
+	return made.ID
+}
+
+// Team makes a team. Chatwoot gives it nothing by itself.
+func (d *Desk) Team(t *testing.T, name string, users ...int64) {
+	t.Helper()
+	var made struct {
+		ID int64 `json:"id"`
+	}
+	d.call(t, http.MethodPost, "/teams", map[string]any{"name": name, "allow_auto_assign": false}, &made)
+	d.call(t, http.MethodPost, fmt.Sprintf("/teams/%d/team_members", made.ID), map[string]any{"user_ids": users}, nil)
+}
+
+// Assign gives a conversation to a user.
+func (d *Desk) Assign(t *testing.T, conversation, user int64) {
+	t.Helper()
+	d.call(t, http.MethodPost, fmt.Sprintf("/conversations/%d/assignments", conversation), map[string]any{"assignee_id": user}, nil)
+}
+
+// Notes are the conversation's private notes, one after the other.
+func (d *Desk) Notes(t *testing.T, conversation int64) string {
+	t.Helper()
+	var (
+		page struct{ Payload []DeskMessage }
+		all  strings.Builder
+	)
+	d.call(t, http.MethodGet, fmt.Sprintf("/conversations/%d/messages", conversation), nil, &page)
+	for _, m := range page.Payload {
+		if m.Private {
+			all.WriteString(m.Content + "\n")
+		}
+	}
+	return all.String()
+}
+
+// Present says that users have Chatwoot open, as their browsers do every so often.
+func (d *Desk) Present(t *testing.T, s *Stack, users ...int64) {
+	t.Helper()
+	var script strings.Builder
+	for _, id := range users {
+		fmt.Fprintf(&script, "OnlineStatusTracker.update_presence(%d, 'User', %d)\n", d.Account, id)
+	}
+	s.Exec(t, "chatwoot-web", "sh", "-c", `printf '%s' "$1" > /tmp/present.rb && bundle exec rails runner /tmp/present.rb`, "sh", script.String())
+}

@@ -17,7 +17,7 @@
 // and deliveries are jobs in Redis that only the worker runs, with upstream's signature, time limit, retries, refusal of
 // private addresses and what a failure does to the message or conversation.
 //
-// Not imitated: every other channel type, teams, attachments but as files, filters, reports, the websocket (/cable answers 404;
+// Not imitated: every other channel type, teams of conversations, attachments but as files, filters, reports, the websocket (/cable answers 404;
 // updates are published to Redis all the same), the platform and the public client API, mail, the super admin's pages
 // behind their sign-in, Captain, other Ruby than the statements of bootstrap.rb.
 package main

@@ -164,7 +164,7 @@ func assign(ctx context.Context, c *call) (any, error) {
 		return c.assignBot(ctx, conv)
 	}
 	if c.has("team_id") && !c.has("assignee_id") {
-		return nil, unprocessable("this stand-in has no teams")
+		return nil, unprocessable("this stand-in gives no conversation to a team")
 	}
 	if !c.has("assignee_id") {
 		return nil, nil

@@ -292,25 +292,25 @@ func listAgents(ctx context.Context, c *call) (any, error) {
 
 func (c *call) agentList(ctx context.Context, where string, arg int64) ([]any, error) {
 	type row struct {
-		ID                int64
-		Name, Email, Role string
-		Confirmed         bool
+		ID                     int64
+		Name, Email, Role      string
+		Confirmed, AutoOffline bool
 	}
-	found, err := collect[row](ctx, c.app.db, `SELECT u.id, u.name, u.email, m.role, u.confirmed_at IS NOT NULL AS confirmed
+	found, err := collect[row](ctx, c.app.db, `SELECT u.id, u.name, u.email, m.role, u.confirmed_at IS NOT NULL AS confirmed, m.auto_offline
 		FROM users u JOIN account_users m ON m.user_id = u.id WHERE m.account_id = $1 `+where+` ORDER BY lower(u.name), u.id`, c.account, arg)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]any, len(found))
 	for i, r := range found {
-		list[i] = agentJSON(r.ID, c.account, r.Name, r.Email, r.Role, r.Confirmed)
+		available, err := c.app.availability(ctx, c.account, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = map[string]any{"id": r.ID, "account_id": c.account, "availability_status": available, "auto_offline": r.AutoOffline,
+			"confirmed": r.Confirmed, "email": r.Email, "available_name": r.Name, "name": r.Name, "role": r.Role, "thumbnail": ""}
 	}
 	return list, nil
-}
-
-func agentJSON(id, account int64, name, email, role string, confirmed bool) map[string]any {
-	return map[string]any{"id": id, "account_id": account, "availability_status": "offline", "auto_offline": true, "confirmed": confirmed,
-		"email": email, "available_name": name, "name": name, "role": role, "thumbnail": ""}
 }
 
 // assignee is the conversation's user or bot in the shape of live updates, and which of the two it is.
