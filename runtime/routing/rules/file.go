@@ -5,6 +5,7 @@ type File struct {
 	Schema    string              `json:"$schema,omitempty" doc:"Where editors find this schema"`
 	Calendars map[string]Calendar `json:"calendars,omitempty" doc:"Business hours by name. A condition asks: open.NAME"`
 	Rules     []Rule              `json:"rules" maxItems:"2000" doc:"Asked in this order; the first that holds decides. If none does, the channel's flow gets the conversation"`
+	SLA       []SLA               `json:"sla,omitempty" maxItems:"200" doc:"What customers are promised. Asked in this order when a conversation begins; the first that holds applies"`
 }
 
 // Calendar says when somebody works.
@@ -40,4 +41,13 @@ type Target struct {
 	AI    string  `json:"ai,omitempty" maxLength:"128" doc:"The AI agent: its flow's webhook path in n8n"`
 	Queue *string `json:"queue,omitempty" maxLength:"128" doc:"The human queue: a team's name, or nothing for anybody"`
 	Say   string  `json:"say,omitempty" maxLength:"4000" doc:"What the customer is told when the conversation goes there"`
+}
+
+// SLA promises by when a customer is answered, and by when the conversation is closed. At least one of FirstResponse and Resolution.
+type SLA struct {
+	Name          string `json:"name" pattern:"^[a-z][a-z0-9_-]{0,62}$" patternDescription:"a small letter, then small letters, digits, - and _; at most 63" doc:"Stands in the metrics, and in what agents read when it is broken"`
+	When          string `json:"when,omitempty" minLength:"1" maxLength:"4000" doc:"A condition in CEL, as a rule's; none: always"`
+	FirstResponse string `json:"first_response,omitempty" pattern:"^[1-9][0-9]{0,5}[smhd]$" patternDescription:"a number and s, m, h or d, such as 90s, 5m, 8h or 3d" doc:"From the customer's first message until an AI or a human has answered: 90s, 5m, 8h, 3d"`
+	Resolution    string `json:"resolution,omitempty" pattern:"^[1-9][0-9]{0,5}[smhd]$" patternDescription:"a number and s, m, h or d, such as 90s, 5m, 8h or 3d" doc:"From the customer's first message until the conversation is closed"`
+	Hours         string `json:"hours,omitempty" minLength:"1" doc:"The calendar in whose hours the time counts; none: all of it does"`
 }

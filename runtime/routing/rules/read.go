@@ -52,6 +52,7 @@ type Set struct {
 	version   string
 	calendars map[string]*calendar
 	rules     []rule
+	slas      []sla
 }
 
 type rule struct {
@@ -108,6 +109,7 @@ func Read(name string, text []byte) (*Set, error) {
 		}
 		s.rules = append(s.rules, rule{declared, c})
 	}
+	r.slas(s, file, env)
 	if len(r.problems) > 0 {
 		return nil, r.sorted()
 	}
