@@ -114,6 +114,8 @@ type Command struct {
 	RuleVersion string
 	// Say, with a claim, is what the customer is told when the conversation goes there; empty: nothing.
 	Say string `json:",omitempty"`
+	// Promises, with the router's claim, are made if a conversation begins with it: not where an agent gave one back.
+	Promises []Promise `json:",omitempty"`
 }
 
 // Result is what a verb did.
@@ -141,6 +143,8 @@ func (c Command) Check() error {
 		return bad("the reason has %d bytes, at most %d are kept", len(c.Reason), maxReasonBytes)
 	case c.Say != "" && (c.Verb != VerbClaim || c.Actor != Router):
 		return bad("only the router's claim says something")
+	case len(c.Promises) > 0 && (c.Verb != VerbClaim || c.Actor != Router):
+		return bad("only the router's claim promises something")
 	case strings.ContainsRune(c.Key+c.Reason+c.To.ID+c.Say, 0):
 		return bad("a NUL character cannot be kept")
 	case c.Wait < 0 || c.Wait > MaxWait:
@@ -149,6 +153,9 @@ func (c Command) Check() error {
 		return bad("message number %d is negative", c.Through)
 	}
 	if err := c.checkContext(); err != nil {
+		return bad("%v", err)
+	}
+	if err := checkPromises(c.Promises); err != nil {
 		return bad("%v", err)
 	}
 	return c.checkTarget(bad)

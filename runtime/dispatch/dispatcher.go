@@ -23,6 +23,7 @@ type Store interface {
 	conversation.Ownership
 	conversation.Turns
 	conversation.Processes
+	JudgePromises(ctx context.Context, limit int) ([]conversation.PromiseRecord, error)
 	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
 }
 
@@ -41,6 +42,8 @@ type Observer interface {
 	TurnEnded(outcome string)
 	// FlowState is called when a flow is left alone, tried again, or well again; state is open, half-open or closed.
 	FlowState(flow, state string)
+	// PromiseEnded is called once for each promise that was due; kind is first_response or resolution, state met, broken or void.
+	PromiseEnded(sla, kind, state string)
 }
 
 // Config holds what a Dispatcher needs. Fields without a default are required.
@@ -224,7 +227,7 @@ func (d *Dispatcher) report(ctx context.Context, err error) {
 func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
 	var failures error
 	if sweep {
-		failures = d.expire(ctx)
+		failures = errors.Join(d.expire(ctx), d.judge(ctx))
 		if err := d.takeAll(ctx, d.c.Store.ReclaimTurn); err != nil {
 			return errors.Join(failures, err)
 		}
@@ -345,6 +348,7 @@ func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to rout
 	c := conversation.Command{
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
 		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say,
+		Promises: to.Promises,
 	}
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
@@ -387,6 +391,29 @@ func (d *Dispatcher) expire(ctx context.Context) error {
 		}
 	}
 	return failures
+}
+
+// judgeBatch is how many promises one query judges.
+const judgeBatch = 100
+
+// judge has the store say of promises that are due whether they were met, and tells of it. A router killed in between has told nobody,
+// but the store knows, and so does Chatwoot.
+func (d *Dispatcher) judge(ctx context.Context) error {
+	for {
+		list, err := d.c.Store.JudgePromises(ctx, judgeBatch)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			d.c.Observer.PromiseEnded(p.Name, string(p.Kind), string(p.State))
+			if p.State == conversation.PromiseBroken {
+				d.c.Logger.WarnContext(ctx, "sla broken", "conversation", p.Conversation, "sla", p.Name, "kind", p.Kind, "due", p.Due)
+			}
+		}
+		if len(list) < judgeBatch {
+			return nil
+		}
+	}
 }
 
 // takeAll starts turns as long as there are some and a slot is free.

@@ -192,6 +192,9 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	if len(c.Context) > 0 && len(ch.Steps) > 0 {
 		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
 	}
+	if len(ch.Promises) > 0 {
+		p.promise(after, ch.Promises, c.RuleVersion)
+	}
 	if c.Say != "" { // a claim has minted an epoch, in the cluster's present generation
 		if err := p.say(conversation.Said{
 			Tenant: after.Tenant, Conversation: after.ID, Kind: conversation.SaidByRouter, By: "router", IfEpoch: after.Epoch,

@@ -31,6 +31,9 @@ type Promised struct {
 	Failed                    []Failure // conditions before it that could not be told; Rule is sla:NAME
 }
 
+// Promises says whether there are SLAs.
+func (s *Set) Promises() bool { return len(s.slas) > 0 }
+
 // Promise asks the SLAs in their order for the first that holds. Its times are counted from since, when the customer began to wait.
 func (s *Set) Promise(f Facts, since time.Time) Promised {
 	var p Promised

@@ -24,4 +24,8 @@
                       least(offer_until, request_until, silence_until))
       from conversation
      where least(offer_until, request_until, silence_until) < now() - $3::interval
+    union all
+    select conversation_id, format('nobody said whether the %s of SLA %s, due at %s, was met', kind, name, due)
+      from promise
+     where state = 'open' and due < now() - $3::interval
 )
