@@ -221,6 +221,12 @@ func TestDocumentedRules(t *testing.T) {
 	s, err := Read("docs/rules.md", []byte(example))
 	require.NoError(t, err)
 	require.Equal(t, 3, s.Len())
+	_, after, _ = strings.Cut(after, "```yaml\nsla:")
+	promises, _, found := strings.Cut(after, "```")
+	require.True(t, found)
+	s, err = Read("docs/rules.md", []byte(example+"sla:"+promises))
+	require.NoError(t, err)
+	require.True(t, s.Promises())
 	for name := range variables {
 		require.Contains(t, string(page), "`"+name+"`")
 	}
