@@ -16,12 +16,12 @@ type Store interface {
 	Outbox
 	Speech
 	DeadLetters
+	Promises
 	Attachments
 	Lines
 	Processes
 	Agents
 	Rulebooks
-	Promises
 }
 
 // Rulebooks keeps every text of rules that ever was in force.

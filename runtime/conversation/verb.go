@@ -110,12 +110,12 @@ type Command struct {
 	Through int64           // handback: the last message the human has dealt with; zero: all that have arrived
 	Reason  string          // short; stands in the audit
 	Context json.RawMessage // pass, offer, handback: what the next agent should know; an object of at most 4096 bytes
+	// Promises, with the router's claim, are made if a conversation begins with it: not where an agent gave one back.
+	Promises []Promise `json:",omitempty"`
 	// RuleVersion says which rules decided, when the router acts.
 	RuleVersion string
 	// Say, with a claim, is what the customer is told when the conversation goes there; empty: nothing.
 	Say string `json:",omitempty"`
-	// Promises, with the router's claim, are made if a conversation begins with it: not where an agent gave one back.
-	Promises []Promise `json:",omitempty"`
 }
 
 // Result is what a verb did.
@@ -137,14 +137,14 @@ func (c Command) Check() error {
 		return bad("name the epoch it is meant for")
 	case c.IfEpoch < AnyEpoch:
 		return bad("epoch %d is negative", c.IfEpoch)
+	case len(c.Promises) > 0 && (c.Verb != VerbClaim || c.Actor != Router):
+		return bad("only the router's claim promises something")
 	case len(c.Key) > maxKeyBytes:
 		return bad("the idempotency key has %d bytes, at most %d are kept", len(c.Key), maxKeyBytes)
 	case len(c.Reason) > maxReasonBytes:
 		return bad("the reason has %d bytes, at most %d are kept", len(c.Reason), maxReasonBytes)
 	case c.Say != "" && (c.Verb != VerbClaim || c.Actor != Router):
 		return bad("only the router's claim says something")
-	case len(c.Promises) > 0 && (c.Verb != VerbClaim || c.Actor != Router):
-		return bad("only the router's claim promises something")
 	case strings.ContainsRune(c.Key+c.Reason+c.To.ID+c.Say, 0):
 		return bad("a NUL character cannot be kept")
 	case c.Wait < 0 || c.Wait > MaxWait:

@@ -38,9 +38,10 @@
 //	HUMAN_QUEUED, SUSPENDED                        open, nobody assigned
 //	HUMAN_ACTIVE                                   open, assigned to the user; to nobody if the human is none of Chatwoot's
 //	CLOSED                                         resolved
+//	SLA broken                                     private note
 //	customer's message; the phone's own            incoming; outgoing, with its time
 //	part sent; part of an AI that was not          outgoing by the bot; private note
-//	edit, revocation, handover, SLA broken         private note
+//	edit, revocation, handover                     private note
 //	human's part failed, of unknown fate           message failed, with the reason in plain words
 //	delivered, read                                the same, never backwards
 //

@@ -20,10 +20,10 @@ import (
 
 // Store is what the dispatcher needs kept.
 type Store interface {
+	JudgePromises(ctx context.Context, limit int) ([]conversation.PromiseRecord, error)
 	conversation.Ownership
 	conversation.Turns
 	conversation.Processes
-	JudgePromises(ctx context.Context, limit int) ([]conversation.PromiseRecord, error)
 	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
 }
 
@@ -348,8 +348,8 @@ func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to rout
 	c := conversation.Command{
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
 		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say,
-		Promises: to.Promises,
 	}
+	c.Promises = to.Promises
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
 		c.To, c.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity"

@@ -189,11 +189,11 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	if ch.Gives && (row.bounded || after.Owner != c.To) {
 		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
 	}
-	if len(c.Context) > 0 && len(ch.Steps) > 0 {
-		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
-	}
 	if len(ch.Promises) > 0 {
 		p.promise(after, ch.Promises, c.RuleVersion)
+	}
+	if len(c.Context) > 0 && len(ch.Steps) > 0 {
+		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
 	}
 	if c.Say != "" { // a claim has minted an epoch, in the cluster's present generation
 		if err := p.say(conversation.Said{
