@@ -188,6 +188,28 @@ func (c *Client) PutRules(ctx context.Context, text string) (api.RulesStored, er
 	return done, err
 }
 
+// PromiseFilter narrows a list of promises. Zero fields do not narrow; a zero Limit is the router's own page.
+type PromiseFilter struct {
+	State, Conversation, After string
+	Limit                      int
+}
+
+// Promises reads one page of what customers were promised by SLAs.
+func (c *Client) Promises(ctx context.Context, f PromiseFilter) (api.Promises, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"state": f.State, "conversation": f.Conversation, "after": f.After} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	var list api.Promises
+	err := c.call(ctx, http.MethodGet, "/v1/promises?"+q.Encode(), nil, nil, &list)
+	return list, err
+}
+
 // Turn names a turn by what the flow was sent.
 type Turn struct {
 	ID    string

@@ -251,6 +251,7 @@ type Facts struct {
 	Texts       []string  // of what waits, in the order it is answered, the first FactsMessages of it
 	Kinds       []string  // of the same messages
 	Waiting     int       // how many of them there are
+	Since       time.Time // when the first of them came
 	Before      int64     // messages that came before
 	BeforeAt    time.Time // when the last of those came; zero if there was none
 	Stretches   int       // how often a human had it

@@ -53,6 +53,8 @@ type Change struct {
 	Drop bool
 	// Gives: the owner was chosen by others, so its capacity counts.
 	Gives bool
+	// Promises are made to the customer.
+	Promises []Promise
 }
 
 // Decide applies a command to a conversation as it stands: pure, so it is what the property tests and the simulation run.
@@ -143,8 +145,10 @@ func (d *decision) claim() error {
 	switch d.before.State {
 	case Idle:
 		d.step(VerbInbound, Router, Nobody, Routing, "message_waits", nil)
+		d.change.Promises = d.cmd.Promises
 	case Closed:
 		d.step(VerbReopen, Router, Nobody, Routing, "message_waits", nil)
+		d.change.Promises = d.cmd.Promises
 	case Routing:
 	default:
 		return d.refuse(ErrWrongState)

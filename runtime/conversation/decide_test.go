@@ -396,6 +396,14 @@ func TestCommandMakesSense(t *testing.T) {
 		{"how long to wait", Command{Verb: VerbRequest, Wait: time.Microsecond}},
 		{"no otherwise", with(pass, func(c *Command) { c.Else = ElseQueue })},
 		{`otherwise "ignore"`, with(offer, func(c *Command) { c.Else = ElseIgnore })},
+		{"", promising()},
+		{"only the router's claim promises", with(promising(), func(c *Command) { c.Actor = operator })},
+		{"only the router's claim promises", with(promising(), func(c *Command) { c.Verb = VerbPass })},
+		{`"soon" is none of`, with(promising(), func(c *Command) { c.Promises[0].Kind = "soon" })},
+		{"promised twice", with(promising(), func(c *Command) { c.Promises[1].Kind = FirstResponse })},
+		{"name has 1 to 128", with(promising(), func(c *Command) { c.Promises[1].Name = "" })},
+		{"name has 1 to 128", with(promising(), func(c *Command) { c.Promises[1].Name = "a\x00" })},
+		{"before the customer began to wait", with(promising(), func(c *Command) { c.Promises[0].Due = c.Promises[0].Since })},
 		{`otherwise "return"`, Command{Verb: VerbRequest, Wait: time.Second, Else: ElseReturn}},
 	} {
 		err := c.cmd.Check()
@@ -407,6 +415,25 @@ func TestCommandMakesSense(t *testing.T) {
 		require.ErrorContains(t, err, c.why, "%+v", c.cmd)
 		_, decided := Decide(standing(AIActive), c.cmd, terms)
 		require.Equal(t, err, decided, "a decision checks first")
+	}
+}
+
+// promising is a claim that promises both.
+func promising() Command {
+	since := time.Unix(1, 0)
+	return Command{Verb: VerbClaim, To: aiN, Actor: Router, Promises: []Promise{
+		{Kind: FirstResponse, Name: "vip", Since: since, Due: since.Add(time.Minute)}, {Kind: Resolution, Name: "vip", Since: since, Due: since.Add(time.Hour)},
+	}}
+}
+
+func TestOnlyABeginningPromises(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[State]int{Idle: 2, Closed: 2, Routing: 0} {
+		c := promising()
+		c.IfEpoch = standing(state).Epoch
+		change, err := Decide(standing(state), c, terms)
+		require.NoError(t, err)
+		require.Len(t, change.Promises, want, state)
 	}
 }
 
@@ -423,6 +450,7 @@ func TestSumTellsCommandsApartButNotTheirKeys(t *testing.T) {
 		"offer": func(c *Command) { c.Offer = 1 }, "wait": func(c *Command) { c.Wait = 1 }, "else": func(c *Command) { c.Else = ElseQueue },
 		"through": func(c *Command) { c.Through = 1 }, "reason": func(c *Command) { c.Reason = "x" },
 		"context": func(c *Command) { c.Context = json.RawMessage(`{}`) }, "rules": func(c *Command) { c.RuleVersion = "2" },
+		"promises": func(c *Command) { c.Promises = promising().Promises },
 	} {
 		b := a
 		change(&b)

@@ -98,6 +98,10 @@
 // running, replied, sending and ambiguous are the open states: a partial unique index admits one open turn for each
 // conversation. gen grows by one each time a turn changes hands, so whoever lost a turn is refused from then on.
 //
+// What a customer was promised when the conversation began (Promise), by the rules' SLA, is judged once, by any replica, when it is due:
+//
+//	open ──answered, or closed, by then──▶ met     ──neither──▶ broken     ──closed unanswered, or merged, by then──▶ void
+//
 // # What a turn token is
 //
 //	token = base64url(HMAC-SHA256(key, tenant ∥ conversation ∥ epoch ∥ no ∥ gen ∥ deadline ∥ cluster))
@@ -109,6 +113,7 @@
 //
 //	webhook delivered twice            one row: the dedupe mark is in the same commit
 //	database down at the hook          503, nothing half-made; Evolution repeats
+//	router killed, promise judged      the log line and the count may be missing; the store and Chatwoot have it
 //	Redis down                         poll finds the work; one log line when it goes and one when it comes back
 //	router killed, turn running        lease runs out or its slot boots anew: reclaimed with gen+1, flow asked again
 //	router killed, answer stored       reclaimed with gen+1, parts go on from the first that was not sent

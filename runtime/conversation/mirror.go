@@ -124,6 +124,8 @@ type ToShow struct {
 	PartKind MediaKind
 	// Note of a handover.
 	Note *HandoverNote
+	// Broken is a promise that was.
+	Broken *Promise
 }
 
 // HandoverNote is what people are told of a handover.

@@ -16,6 +16,7 @@ type Store interface {
 	Outbox
 	Speech
 	DeadLetters
+	Promises
 	Attachments
 	Lines
 	Processes
@@ -32,6 +33,15 @@ type Rulebooks interface {
 	PutRules(ctx context.Context, r Rulebook) (changed bool, err error)
 	// Rules reads the text stored under a version, or with an empty version the one in force; ErrNoRules.
 	Rules(ctx context.Context, tenant, version string) (Rulebook, error)
+}
+
+// Promises keeps what customers were promised by SLAs. A claim makes them.
+type Promises interface {
+	// JudgePromises says of open ones whose time has come whether they were met, and returns what it said: of each once, on
+	// whichever replica. Fewer than limit: there are no more.
+	JudgePromises(ctx context.Context, limit int) ([]PromiseRecord, error)
+	// ListPromises reads them in the order of their ids.
+	ListPromises(ctx context.Context, f PromiseFilter) ([]PromiseRecord, error)
 }
 
 // Inbox takes webhooks in.

@@ -110,6 +110,8 @@ type Command struct {
 	Through int64           // handback: the last message the human has dealt with; zero: all that have arrived
 	Reason  string          // short; stands in the audit
 	Context json.RawMessage // pass, offer, handback: what the next agent should know; an object of at most 4096 bytes
+	// Promises, with the router's claim, are made if a conversation begins with it: not where an agent gave one back.
+	Promises []Promise `json:",omitempty"`
 	// RuleVersion says which rules decided, when the router acts.
 	RuleVersion string
 	// Say, with the router's claim or pass, is what the customer is told when the conversation goes there; empty: nothing. In it,
@@ -141,6 +143,8 @@ func (c Command) Check() error {
 		return bad("name the epoch it is meant for")
 	case c.IfEpoch < AnyEpoch:
 		return bad("epoch %d is negative", c.IfEpoch)
+	case len(c.Promises) > 0 && (c.Verb != VerbClaim || c.Actor != Router):
+		return bad("only the router's claim promises something")
 	case len(c.Key) > maxKeyBytes:
 		return bad("the idempotency key has %d bytes, at most %d are kept", len(c.Key), maxKeyBytes)
 	case len(c.Reason) > maxReasonBytes:
@@ -157,6 +161,9 @@ func (c Command) Check() error {
 		return bad("message number %d is negative", c.Through)
 	}
 	if err := c.checkContext(); err != nil {
+		return bad("%v", err)
+	}
+	if err := checkPromises(c.Promises); err != nil {
 		return bad("%v", err)
 	}
 	return c.checkTarget(bad)

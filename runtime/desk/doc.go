@@ -13,7 +13,7 @@
 //	2 read      messages after the last known; words of people: take, then say; messages of ours: noted as shown
 //	3 compare   status and assignee with what was last written or accepted; what differs was people's doing: verb, then accepted
 //	4 retry     failed messages that agents wish to be sent again
-//	5 show      messages, parts, handovers, one after the other in the order they happened
+//	5 show      messages, parts, handovers, broken SLAs, one after the other in the order they happened
 //	6 state     status and assignee as the owner wants them, written only if Chatwoot shows others
 //	7 fates     of what was said: delivered, read, failed
 //
@@ -40,6 +40,7 @@
 //	HUMAN_QUEUED, SUSPENDED                        open, nobody assigned
 //	HUMAN_ACTIVE                                   open, assigned to the user; to nobody if the human is none of Chatwoot's
 //	CLOSED                                         resolved
+//	SLA broken                                     private note
 //	customer's message; the phone's own            incoming; outgoing, with its time
 //	part sent; part of an AI that was not          outgoing by the bot; private note
 //	edit, revocation, handover                     private note

@@ -155,6 +155,33 @@ func TestLabelsAndPriorityAreLeftAlone(t *testing.T) {
 	require.Equal(t, 2, priority)
 }
 
+func TestBrokenSLAsAreShownOnce(t *testing.T) {
+	l := newLab(t)
+	d, _ := l.desk(nil)
+	l.writes("M1", "oi")
+	since := time.Now().Add(-time.Hour)
+	due := since.Add(time.Minute)
+	l.do(conversation.Command{Verb: conversation.VerbClaim, Actor: conversation.Router, To: conversation.Owner{Kind: conversation.OwnedByQueue},
+		Promises: []conversation.Promise{
+			{Kind: conversation.FirstResponse, Name: "vip", Since: since, Due: due}, {Kind: conversation.Resolution, Name: "vip", Since: since, Due: due.Add(time.Second)},
+		}})
+	l.settle(d)
+	require.Equal(t, []string{"incoming oi"}, l.shown())
+	judged, err := l.store.JudgePromises(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, judged, 2)
+	l.settle(d)
+	require.ElementsMatch(t, []string{"incoming oi", "note SLA vip is broken: the customer was not answered in time.", "note SLA vip is broken: the conversation was not closed in time."}, l.shown())
+
+	// The note of a post that was lost is found, and not made again.
+	l.exec(`update promise set mirror = 'wanted', chatwoot_id = null`)
+	l.exec(`update chatwoot_conversation set last_message = 0`)
+	l.exec(`update conversation set mirror_due = now()`)
+	l.settle(d)
+	require.Len(t, l.shown(), 3)
+	require.Zero(t, l.number(`select count(*) from promise where mirror <> 'done' or chatwoot_id is null`))
+}
+
 func TestPrivateNotesStayInside(t *testing.T) {
 	l := newLab(t)
 	d, _ := l.desk(nil)

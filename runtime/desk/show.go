@@ -148,6 +148,9 @@ func (p *pass) message(ctx context.Context, x conversation.ToShow) (chatwoot.New
 	case x.Note != nil:
 		m.Content, m.Private = p.note(*x.Note), true
 		return m, nil
+	case x.Broken != nil:
+		m.Content, m.Private = fmt.Sprintf(w.broken[x.Broken.Kind], x.Broken.Name), true
+		return m, nil
 	case x.Kind == conversation.KindEdit:
 		m.Content, m.Private = fmt.Sprintf(w.edited, x.Text), true
 		return m, nil

@@ -16,6 +16,7 @@ type words struct {
 	handover, reason, context, offered                             string
 	unfetched, refused, late, unknown, notThere, suspended         string
 	verbs                                                          map[conversation.Verb]string
+	broken                                                         map[conversation.PromiseKind]string
 	kinds                                                          map[string]string
 }
 
@@ -38,6 +39,10 @@ var languages = map[string]words{
 			conversation.VerbResume: "Resumed", conversation.VerbExpire: "Deadline passed", conversation.VerbRelease: "Released",
 			conversation.VerbRecover: "Suspended after loss of data",
 		},
+		broken: map[conversation.PromiseKind]string{
+			conversation.FirstResponse: "SLA %s is broken: the customer was not answered in time.",
+			conversation.Resolution:    "SLA %s is broken: the conversation was not closed in time.",
+		},
 		kinds: map[string]string{"none": "nobody", "queue": "the queue", "router": "the router", "operator": "an operator", "human": "a human", "ai": "the AI"},
 	},
 	"pt_BR": {
@@ -57,6 +62,10 @@ var languages = map[string]words{
 			conversation.VerbAccept: "Aceita", conversation.VerbHandback: "Devolvida", conversation.VerbHold: "Suspensa",
 			conversation.VerbResume: "Retomada", conversation.VerbExpire: "Prazo esgotado", conversation.VerbRelease: "Liberada",
 			conversation.VerbRecover: "Suspensa após perda de dados",
+		},
+		broken: map[conversation.PromiseKind]string{
+			conversation.FirstResponse: "SLA %s descumprido: o cliente não foi respondido a tempo.",
+			conversation.Resolution:    "SLA %s descumprido: a conversa não foi encerrada a tempo.",
 		},
 		kinds: map[string]string{"none": "ninguém", "queue": "a fila", "router": "o roteador", "operator": "um operador", "human": "um humano", "ai": "a IA"},
 	},

@@ -24,6 +24,9 @@ func TestLanguagesAreWhole(t *testing.T) {
 				require.Equal(t, strings.Count(en.Field(i).String(), "%s"), strings.Count(v.Field(i).String(), "%s"), "%s of %s", field, name)
 			case reflect.Map:
 				require.ElementsMatch(t, keys(en.Field(i)), keys(v.Field(i)), "%s of %s", field, name)
+				for _, k := range v.Field(i).MapKeys() {
+					require.Equal(t, strings.Count(en.Field(i).MapIndex(k).String(), "%s"), strings.Count(v.Field(i).MapIndex(k).String(), "%s"), "%s of %s", k, name)
+				}
 			}
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 // Store is what the dispatcher needs kept.
 type Store interface {
+	JudgePromises(ctx context.Context, limit int) ([]conversation.PromiseRecord, error)
 	conversation.Ownership
 	conversation.Turns
 	conversation.Processes
@@ -43,6 +44,8 @@ type Observer interface {
 	TurnEnded(outcome string)
 	// FlowState is called when a flow is left alone, tried again, or well again; state is open, half-open or closed.
 	FlowState(flow, state string)
+	// PromiseEnded is called once for each promise that was due; kind is first_response or resolution, state met, broken or void.
+	PromiseEnded(sla, kind, state string)
 }
 
 // Config holds what a Dispatcher needs. Fields without a default are required.
@@ -226,7 +229,7 @@ func (d *Dispatcher) report(ctx context.Context, err error) {
 func (d *Dispatcher) look(ctx context.Context, sweep bool) error {
 	var failures error
 	if sweep {
-		failures = d.expire(ctx)
+		failures = errors.Join(d.expire(ctx), d.judge(ctx))
 		if err := d.takeAll(ctx, d.c.Store.ReclaimTurn); err != nil {
 			return errors.Join(failures, err)
 		}
@@ -351,6 +354,7 @@ func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to rout
 		Verb: conversation.VerbClaim, Tenant: u.Tenant, Conversation: u.Conversation, IfEpoch: u.Epoch, Actor: conversation.Router,
 		To: to.To, Reason: to.Reason, RuleVersion: to.RuleVersion, Say: to.Say, Plan: to.Plan,
 	}
+	c.Promises = to.Promises
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
 		c.To, c.Reason, c.Say = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity", ""
@@ -399,6 +403,29 @@ func (d *Dispatcher) expire(ctx context.Context) error {
 		}
 	}
 	return failures
+}
+
+// judgeBatch is how many promises one query judges.
+const judgeBatch = 100
+
+// judge has the store say of promises that are due whether they were met, and tells of it. A router killed in between has told nobody,
+// but the store knows, and so does Chatwoot.
+func (d *Dispatcher) judge(ctx context.Context) error {
+	for {
+		list, err := d.c.Store.JudgePromises(ctx, judgeBatch)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			d.c.Observer.PromiseEnded(p.Name, string(p.Kind), string(p.State))
+			if p.State == conversation.PromiseBroken {
+				d.c.Logger.WarnContext(ctx, "sla broken", "conversation", p.Conversation, "sla", p.Name, "kind", p.Kind, "due", p.Due)
+			}
+		}
+		if len(list) < judgeBatch {
+			return nil
+		}
+	}
 }
 
 // takeAll starts turns as long as there are some and a slot is free.

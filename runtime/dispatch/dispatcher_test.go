@@ -1,11 +1,13 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,6 +48,15 @@ type store struct {
 	did       []conversation.Command
 	doing     error
 	kept      int64 // attachments
+	promises  []conversation.PromiseRecord
+}
+
+func (s *store) JudgePromises(_ context.Context, limit int) ([]conversation.PromiseRecord, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	judged := s.promises[:min(limit, len(s.promises))]
+	s.promises = s.promises[len(judged):]
+	return judged, nil
 }
 
 // DuePlans implements Store; plannedStore has some.
@@ -261,6 +272,7 @@ func (noObserver) Woken(string)                    {}
 func (noObserver) FlowAsked(string, time.Duration) {}
 func (noObserver) TurnEnded(string)                {}
 func (noObserver) FlowState(string, string)        {}
+func (noObserver) PromiseEnded(_, _, _ string)     {}
 
 func newDispatcher(s Store, f *flow) *Dispatcher {
 	return New(Config{
@@ -545,6 +557,39 @@ func TestADeadlineThatWasMovedIsKept(t *testing.T) {
 		require.Equal(t, []string{"fail"}, s.heard())
 		require.Equal(t, conversation.ReasonDeadline, s.failures[0].Reason)
 		stop()
+	})
+}
+
+// promiseObserver keeps what became of promises.
+type promiseObserver struct {
+	noObserver
+	ended map[string]int
+}
+
+func (o promiseObserver) PromiseEnded(sla, kind, state string) { o.ended[sla+" "+kind+" "+state]++ }
+
+func TestPromisesAreJudgedWithTheSweep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		for i := range judgeBatch + 2 {
+			p := conversation.PromiseRecord{Conversation: conversation.ID(i), State: conversation.PromiseMet,
+				Promise: conversation.Promise{Kind: conversation.FirstResponse, Name: "vip"}}
+			if i > judgeBatch {
+				p.State, p.Kind, p.Due = conversation.PromiseBroken, conversation.Resolution, time.Unix(1, 0).UTC()
+			}
+			s.promises = append(s.promises, p)
+		}
+		var log bytes.Buffer
+		o := promiseObserver{ended: map[string]int{}}
+		d := newDispatcher(s, &flow{})
+		d.c.Observer, d.c.Logger = o, slog.New(slog.NewTextHandler(&log, nil))
+		require.NoError(t, d.look(t.Context(), false))
+		require.Empty(t, o.ended, "not at every look")
+		require.NoError(t, d.look(t.Context(), true))
+		require.Equal(t, map[string]int{"vip first_response met": judgeBatch + 1, "vip resolution broken": 1}, o.ended, "all that are due")
+		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
+		require.Contains(t, log.String(), `msg="sla broken" conversation=101 sla=vip kind=resolution due=1970-01-01T00:00:01.000Z`)
 	})
 }
 

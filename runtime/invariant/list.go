@@ -94,7 +94,8 @@ var all = []Invariant{
 		Sentence: "no message waits for ever: it gets a turn, or a human or an operator has its conversation",
 		Online: "no conversation of an AI's or of nobody's whose burst window ended longer ago than the grace has messages " +
 			"and no open turn; messages that wait have a window; no turn outlives its lease or deadline, and no offer, " +
-			"request or silence its time, by more than the grace. All conversations are looked at, also with --since",
+			"request or silence its time, by more than the grace; no promise of an SLA is open so long after it was due. All conversations " +
+			"are looked at, also with --since",
 		Remedy: "is a router running, and does it reach n8n and Evolution? Its log says why it does not get on",
 	},
 	{

@@ -207,13 +207,16 @@ var plants = []plant{
 	{name: "messages nobody will look for", want: invariant.Live,
 		spoil: sql("update conversation set debounce_until = null where id = $1", func(b busy) conversation.ID { return b.waiting })},
 	{name: "messages nobody routes", want: invariant.Live, spoil: func(w *world, _ busy) {
-		id := w.say("12@lid", "l1")
+		id := w.say("13@lid", "m1")
 		w.exec("update conversation set debounce_until = now() - interval '1 hour' where id = $1", id)
 	}},
 	{name: "a turn nobody took over", want: invariant.Live,
 		spoil: sql("update turn set lease_until = now() - interval '1 hour' where conversation_id = $1", func(b busy) conversation.ID { return b.running })},
 	{name: "an offer that stands for ever", want: invariant.Live,
 		spoil: sql("update conversation set offer_until = now() - interval '1 hour' where id = $1", func(b busy) conversation.ID { return b.offered })},
+
+	{name: "a promise nobody judges", want: invariant.Live,
+		spoil: sql("update promise set due = now() - interval '10 minutes' where conversation_id = $1", func(b busy) conversation.ID { return b.promised })},
 
 	{name: "more than the agent's capacity", want: invariant.Cap, spoil: func(w *world, _ busy) {
 		w.exec("insert into agent (tenant, kind, id, capacity, capacity_since) values ('default', 'ai', 'f', 1, now() - interval '1 hour')")
@@ -232,6 +235,8 @@ var plants = []plant{
 	{name: "an answer of another tenant", want: invariant.Ten, spoil: func(w *world, b busy) {
 		w.exec("update outbox set tenant = 'other' where conversation_id = $1", b.answered)
 	}},
+	{name: "a promise of another tenant", want: invariant.Ten,
+		spoil: sql("update promise set tenant = 'other' where conversation_id = $1", func(b busy) conversation.ID { return b.promised })},
 	{name: "a channel of another tenant", want: invariant.Ten, spoil: func(w *world, _ busy) {
 		w.exec("update channel set tenant = 'other'")
 	}},

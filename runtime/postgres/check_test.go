@@ -99,6 +99,7 @@ type busy struct {
 	settled  conversation.ID
 	waiting  conversation.ID // an AI's, with a message whose window is open
 	into     conversation.ID // a human's, with what waited in gone
+	promised conversation.ID // in the human queue, with promises that are not due
 	gone     conversation.ID // merged: a turn of an AI's, a human stretch, and a message that moved on
 }
 
@@ -157,6 +158,13 @@ func (w *world) makeBusy() busy {
 	require.NoError(w.t, err)
 	require.Equal(w.t, conversation.Joined{Stays: b.into, Goes: b.gone, Epoch: 4, Moved: 1}, joined)
 
+	b.promised = w.say("12@lid", "l1")
+	since := time.Now()
+	w.do(conversation.Command{Verb: conversation.VerbClaim, Conversation: b.promised, Actor: conversation.Router,
+		To: conversation.Owner{Kind: conversation.OwnedByQueue}, Promises: []conversation.Promise{
+			{Kind: conversation.FirstResponse, Name: "vip", Since: since.Add(-time.Hour), Due: since.Add(time.Hour)},
+		}})
+
 	b.waiting = w.say("9@lid", "i1")
 	w.route()
 	return b
@@ -214,7 +222,7 @@ func TestABusyDatabaseViolatesNothing(t *testing.T) {
 	w.makeBusy()
 	report := w.check(postgres.CheckOptions{})
 	require.Empty(t, report.Violated())
-	require.EqualValues(t, 11, report.Conversations)
+	require.EqualValues(t, 12, report.Conversations)
 	require.Empty(t, w.check(postgres.CheckOptions{Since: time.Hour}).Violated())
 }
 

@@ -80,6 +80,10 @@ func openFixture(t *testing.T) storetest.Fixture {
 			_, err := pool.Exec(context.Background(), "update alias set conversation_id = $2 where jid = $1", jid, id)
 			require.NoError(t, err)
 		},
+		Due: func(id conversation.ID) {
+			_, err := pool.Exec(context.Background(), "update promise set due = clock_timestamp() where conversation_id = $1", id)
+			require.NoError(t, err)
+		},
 		DeadLetters: func(id conversation.ID) int {
 			return len(list[int64](t, pool, "select id from dead_letter where conversation_id = $1", id))
 		},

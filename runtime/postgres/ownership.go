@@ -215,6 +215,9 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	if c.Verb == conversation.VerbOffer && c.To.Kind == conversation.OwnedByHuman {
 		p.queue(offeredSQL, after.Tenant, c.To.ID)
 	}
+	if len(ch.Promises) > 0 {
+		p.promise(after, ch.Promises, c.RuleVersion)
+	}
 	if len(c.Context) > 0 && len(ch.Steps) > 0 {
 		p.queue(insertHandoverSQL, after.ID, after.Version, after.Tenant, c.Context)
 	}

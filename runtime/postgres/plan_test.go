@@ -27,6 +27,7 @@ func TestPlansStayOnTheirIndexes(t *testing.T) {
 		{"followings", "10", []string{"turn_follow"}},
 		{"due_conversation", "'{}', '1 min'", []string{"conversation_due", "one_turn", "turn_follow"}},
 		{"next_due", "'{}', 3", []string{"conversation_due", "one_turn", "turn_follow"}},
+		{"judge_promises", "10", []string{"promise_due", "audit_pkey", "turn_pkey", "outbox_pkey", "inbox_history"}},
 		{"restart_conversation", "3, '1 min'", []string{"conversation_due", "one_turn", "agent_pkey"}},
 	} {
 		text, err := os.ReadFile("sql/" + c.statement + ".sql")

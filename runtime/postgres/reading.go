@@ -46,16 +46,16 @@ func collect[T any](ctx context.Context, s *Store, what string, scan func(pgx.Co
 func (s *Store) Unrouted(ctx context.Context, limit int) ([]conversation.Unrouted, error) {
 	return collect(ctx, s, "list unrouted conversations", func(row pgx.CollectableRow) (conversation.Unrouted, error) {
 		var (
-			u      conversation.Unrouted
-			f      conversation.Facts
-			seq    int64
-			before *time.Time
+			u             conversation.Unrouted
+			f             conversation.Facts
+			seq           int64
+			since, before *time.Time
 		)
 		err := row.Scan(&u.Conversation, &u.Tenant, &u.Channel, &u.Flow, &u.State, &u.Epoch, &u.Rules,
 			&f.Now, &f.Contact.Name, &f.Contact.JID, &f.LastOwner.Kind, &f.LastOwner.ID, &f.LastOwnerAt,
-			&f.Texts, &f.Kinds, &f.Waiting, &seq, &before, &f.Stretches)
+			&f.Texts, &f.Kinds, &f.Waiting, &since, &seq, &before, &f.Stretches)
 		if u.Rules != "" {
-			f.Before, f.BeforeAt = seq-int64(f.Waiting), value(before)
+			f.Since, f.Before, f.BeforeAt = value(since), seq-int64(f.Waiting), value(before)
 			u.Facts = f
 		}
 		return u, err

@@ -141,6 +141,9 @@ func (s *Store) ToShow(ctx context.Context, c conversation.Shown, through int64,
 	return list, later, nil
 }
 
+// showsPromise is what to_show.sql says instead of a message's kind.
+const showsPromise conversation.EventKind = "promise"
+
 type toShow struct {
 	conversation.ToShow
 	waits bool
@@ -162,6 +165,10 @@ func scanToShow(row pgx.CollectableRow) (toShow, error) {
 		return x, err
 	}
 	x.SentAt, x.MediaID = value(sent), value(mediaID)
+	if x.Kind == showsPromise {
+		x.Broken = &conversation.Promise{Kind: conversation.PromiseKind(x.Type), Name: x.Text, Due: x.SentAt}
+		x.Kind, x.Type, x.Text, x.SentAt = "", "", "", time.Time{}
+	}
 	if media != nil {
 		x.Media = &conversation.Media{}
 		if err := json.Unmarshal(media, x.Media); err != nil {

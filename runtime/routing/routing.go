@@ -19,6 +19,8 @@ type Decision struct {
 	Plan *conversation.Plan
 	// Failed are rules that could not be told for these facts, and so did not hold.
 	Failed []rules.Failure
+	// Promises are those of the SLA that applies, where a conversation begins.
+	Promises []conversation.Promise
 }
 
 // ReasonRule, with a rule's name behind it, is the reason of a decision made by a rule.
@@ -38,6 +40,34 @@ func byChannel(u conversation.Unrouted) Decision {
 
 // Decide is pure: equal facts and rules give equal decisions. Without rules (nil), and where none holds, the channel decides.
 func Decide(u conversation.Unrouted, set *rules.Set) Decision {
+	d := choose(u, set)
+	if set != nil {
+		promises, failed := promise(u, set)
+		d.Promises, d.Failed = promises, append(d.Failed, failed...)
+	}
+	return d
+}
+
+// promise is what the customer is promised. Where an agent gave the conversation back, what was promised before still holds.
+func promise(u conversation.Unrouted, set *rules.Set) (list []conversation.Promise, failed []rules.Failure) {
+	if u.State == conversation.Routing || !set.Promises() {
+		return nil, nil
+	}
+	p := set.Promise(Facts(u), u.Facts.Since)
+	made := conversation.Promise{Name: p.SLA, Since: u.Facts.Since}
+	if !p.FirstResponse.IsZero() {
+		made.Kind, made.Due = conversation.FirstResponse, p.FirstResponse
+		list = append(list, made)
+	}
+	if !p.Resolution.IsZero() {
+		made.Kind, made.Due = conversation.Resolution, p.Resolution
+		list = append(list, made)
+	}
+	return list, p.Failed
+}
+
+// choose says who gets the conversation.
+func choose(u conversation.Unrouted, set *rules.Set) Decision {
 	channel := byChannel(u)
 	if set == nil {
 		return channel

@@ -65,6 +65,32 @@ func TestByRules(t *testing.T) {
 	require.Len(t, d.Failed, 1)
 }
 
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	set, err := rules.Read("rules", []byte(`rules: [{name: fails, when: 'message.kinds[7] == "x"', to: {ai: nunca}}]
+sla:
+- {name: fails, when: 'message.kinds[7] == "x"', first_response: 1m}
+- {name: vip, when: 'contact.name == "VIP"', first_response: 90s}
+- {name: normal, first_response: 5m, resolution: 8h}
+`))
+	require.NoError(t, err)
+	since := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	decide := func(state conversation.State, name string) Decision {
+		return Decide(conversation.Unrouted{Flow: "f", State: state, Rules: set.Version(), Facts: conversation.Facts{
+			Now: since.Add(time.Minute), Since: since, Contact: conversation.Contact{Name: name}}}, set)
+	}
+	promised := func(kind conversation.PromiseKind, name string, in time.Duration) conversation.Promise {
+		return conversation.Promise{Kind: kind, Name: name, Since: since, Due: since.Add(in)}
+	}
+	normal := []conversation.Promise{promised(conversation.FirstResponse, "normal", 5*time.Minute), promised(conversation.Resolution, "normal", 8*time.Hour)}
+	require.Equal(t, []conversation.Promise{promised(conversation.FirstResponse, "vip", 90*time.Second)}, decide(conversation.Idle, "VIP").Promises)
+	d := decide(conversation.Closed, "Ana")
+	require.Equal(t, normal, d.Promises, "counted from when the customer began to wait")
+	require.Equal(t, []string{"fails", "sla:fails"}, []string{d.Failed[0].Rule, d.Failed[1].Rule})
+	require.Empty(t, decide(conversation.Routing, "VIP").Promises, "an agent gave it back")
+	require.Empty(t, Decide(conversation.Unrouted{}, nil).Promises)
+}
+
 // shelf keeps texts of rules.
 type shelf struct {
 	conversation.Rulebooks

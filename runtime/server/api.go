@@ -25,6 +25,7 @@ type Store interface {
 	conversation.Agents
 	conversation.DeadLetters
 	conversation.Rulebooks
+	ListPromises(ctx context.Context, f conversation.PromiseFilter) ([]conversation.PromiseRecord, error)
 	TakeMore(ctx context.Context, t conversation.TurnRef, token string) (messages []conversation.Message, more int, err error)
 	PutMedia(ctx context.Context, tenant string, id conversation.ID, c conversation.Content) (int64, error)
 	Media(ctx context.Context, tenant string, id int64) (conversation.Content, error)
@@ -118,6 +119,7 @@ func (s *Server) register(c APIConfig, version string) huma.API {
 	a.media(spec)
 	a.channels(spec)
 	a.rules(spec)
+	a.promises(spec)
 	return spec
 }
 

@@ -47,6 +47,8 @@ type Metrics struct {
 	showed   *prometheus.CounterVec
 	heard    *prometheus.CounterVec
 	missed   prometheus.Counter
+	slaMet   *prometheus.CounterVec
+	slaBroke *prometheus.CounterVec
 }
 
 // NewMetrics registers everything. openRows is called at each scrape; redisUp says whether wake-ups reach other replicas.
@@ -82,7 +84,9 @@ func NewMetrics(version string, openRows func(context.Context) (OpenRows, error)
 	}
 	m.merged = counter("router_merges_total", "Conversations of one contact that were to be merged, by outcome.", "outcome")
 	m.judged = counter("router_own_messages_total", "Messages written on the channel's own side by who wrote them; foreign_sender is another client of Evolution's API.", "verdict")
-	m.registry.MustRegister(m.merged, m.judged)
+	m.slaMet = counter("router_sla_met_total", "Promises of SLAs that were met, by SLA and kind (first_response, resolution); counted when they were due.", "sla", "kind")
+	m.slaBroke = counter("router_sla_broken_total", "Promises of SLAs that were broken, by SLA and kind.", "sla", "kind")
+	m.registry.MustRegister(m.merged, m.judged, m.slaMet, m.slaBroke)
 	m.judged.WithLabelValues(conversation.ForeignSender) // an alert on it must find a zero, not nothing
 	m.flows = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "router_flow_breaker", Help: "0: the flow is asked; 1: one turn tries whether it answers again; 2: it is left alone for a while.",
@@ -213,6 +217,18 @@ func (m *Metrics) TurnEnded(outcome string) { m.ended.WithLabelValues(outcome).I
 // FlowState implements dispatch.Observer.
 func (m *Metrics) FlowState(flow, state string) {
 	m.flows.WithLabelValues(flow).Set(map[string]float64{"half-open": 1, "open": 2}[state])
+}
+
+// PromiseEnded implements dispatch.Observer. Each of the two counters has the other's labels from the first on, so that a share of them is
+// a number. What was void is in neither.
+func (m *Metrics) PromiseEnded(sla, kind, state string) {
+	met, broken := m.slaMet.WithLabelValues(sla, kind), m.slaBroke.WithLabelValues(sla, kind)
+	switch conversation.PromiseState(state) {
+	case conversation.PromiseMet:
+		met.Inc()
+	case conversation.PromiseBroken:
+		broken.Inc()
+	}
 }
 
 // PartTried implements gate.Observer.

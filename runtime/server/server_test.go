@@ -184,6 +184,23 @@ func TestMetricsDoNotGrowWithTriedPaths(t *testing.T) {
 	require.Contains(t, body, `router_turns{state="ambiguous"} 0`, "an alert must find a zero")
 }
 
+func TestMetricsOfPromises(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics("test", func(context.Context) (OpenRows, error) { return OpenRows{}, nil }, func() bool { return false })
+	for _, state := range []string{"met", "met", "void"} {
+		m.PromiseEnded("vip", "first_response", state)
+	}
+	m.PromiseEnded("vip", "resolution", "broken")
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, line := range []string{
+		`router_sla_met_total{kind="first_response",sla="vip"} 2`, `router_sla_broken_total{kind="first_response",sla="vip"} 0`,
+		`router_sla_met_total{kind="resolution",sla="vip"} 0`, `router_sla_broken_total{kind="resolution",sla="vip"} 1`,
+	} {
+		require.Contains(t, w.Body.String(), line)
+	}
+}
+
 func TestMetricsWithoutTheStore(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics("test", func(context.Context) (OpenRows, error) { return OpenRows{}, errors.New("down") }, func() bool { return false })

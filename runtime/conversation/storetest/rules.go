@@ -73,6 +73,8 @@ func factsOfTheUnrouted(w *world) {
 	require.Equal(w.t, []any{2, 2, int64(1), 1, ana}, []any{len(u.Facts.Texts), u.Facts.Waiting, u.Facts.Before, u.Facts.Stretches, u.Facts.LastOwner})
 	require.False(w.t, u.Facts.BeforeAt.IsZero())
 	require.WithinDuration(w.t, u.Facts.Now, u.Facts.LastOwnerAt, time.Minute)
+	require.WithinDuration(w.t, u.Facts.Now, u.Facts.Since, time.Minute)
+	first := u.Facts.Since
 
 	for range conversation.FactsMessages {
 		x.write()
@@ -80,6 +82,7 @@ func factsOfTheUnrouted(w *world) {
 	u = w.unrouted()
 	require.Len(w.t, u.Facts.Texts, conversation.FactsMessages)
 	require.Equal(w.t, conversation.FactsMessages+2, u.Facts.Waiting, "all are counted")
+	require.Equal(w.t, first, u.Facts.Since, "since the first of them came")
 }
 
 func aClaimSaysSomething(w *world) {

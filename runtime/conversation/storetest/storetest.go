@@ -35,6 +35,8 @@ type Fixture struct {
 	Context func(id conversation.ID, seq int64) string
 	// Stray makes an id lead to a conversation again, as a webhook found it that was overtaken by a merge.
 	Stray func(jid string, id conversation.ID)
+	// Due makes what was promised in a conversation due now.
+	Due func(id conversation.ID)
 	// DeadLetters counts the turns of a conversation that were given up.
 	DeadLetters func(id conversation.ID) int
 }
@@ -70,7 +72,7 @@ func acting(o conversation.Owner) conversation.Actor {
 // Run runs every case against a fixture of its own.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	for _, cases := range []map[string]func(*world){verbCases, repeatCases, raceCases, turnCases, settleCases, deadlineCases, agentCases,
-		mergeCases, midTurnCases, letterCases, ruleCases, planCases, peopleCases} {
+		mergeCases, midTurnCases, letterCases, ruleCases, planCases, peopleCases, promiseCases} {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -12,5 +12,9 @@ with m as (
            shown = case when state = 'sent' then 'sent' else shown end
      where conversation_id = $1 and no = $4 and part = $5 and mirror = 'wanted' and chatwoot_id is null
        and exists (select 1 from m)
+), s as (
+    update promise set mirror = case when $6::bigint > 0 then 'done' else 'failed' end, chatwoot_id = nullif($6::bigint, 0)
+     where conversation_id = $1 and mirror = 'wanted' and 'plantao:sla:' || conversation_id || '/' || kind || '/' || seq = $7
+       and exists (select 1 from m)
 )
 select count(*) from m

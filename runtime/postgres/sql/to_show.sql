@@ -28,6 +28,12 @@ select x.*
      where a.conversation_id = $1 and a.seq > $2 and a.seq <= $3
        and (a.epoch_to > a.epoch_from or a.verb = 'offer' and (a.detail ->> 'until')::timestamptz > now())
        and a.verb not in ('claim', 'inbound', 'reopen', 'close') and a.reason not like '%\_in\_chatwoot'
+    union all
+    -- A promise that was broken: of which kind, of which SLA, and when it was due.
+    select 'plantao:sla:' || p.conversation_id || '/' || p.kind || '/' || p.seq, p.ended_at, 'promise', false, p.kind, p.name, p.due, null, null,
+           false, false, '', null, null, null, null, null, false, p.id, false
+      from promise p
+     where p.conversation_id = $1 and p.mirror = 'wanted'
   ) x
  where not undecided
  order by x.at, x.source like 'plantao:note:%', x.n

@@ -2,7 +2,7 @@
 -- "offset 0": see due_conversation.sql.
 select c.id, c.tenant, c.channel, ch.flow, c.state, c.epoch, coalesce(r.version, ''),
        now(), c.contact_name, c.chat_jid, c.last_owner_kind, c.last_owner_id, c.owner_since,
-       coalesce(w.texts, '{}'), coalesce(w.kinds, '{}'), coalesce(n.waiting, 0), c.last_seq, b.at, coalesce(h.no, 0)
+       coalesce(w.texts, '{}'), coalesce(w.kinds, '{}'), coalesce(n.waiting, 0), n.since, c.last_seq, b.at, coalesce(h.no, 0)
   from conversation c
   join channel ch on ch.name = c.channel
   left join rules_in_force r on r.tenant = c.tenant
@@ -14,7 +14,7 @@ select c.id, c.tenant, c.channel, ch.flow, c.state, c.epoch, coalesce(r.version,
                  order by i.seq
                  limit $2) m) w on r.version is not null
   left join lateral (
-        select count(*) as waiting from inbox i where i.conversation_id = c.id and i.state = 'pending' offset 0) n on r.version is not null
+        select count(*) as waiting, min(i.received_at) as since from inbox i where i.conversation_id = c.id and i.state = 'pending' offset 0) n on r.version is not null
   left join lateral (
         select i.received_at as at
           from inbox i

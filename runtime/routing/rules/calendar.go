@@ -176,6 +176,34 @@ func (c *calendar) opens(t time.Time) time.Time {
 	return time.Time{}
 }
 
+// searchDays bounds how far ahead working time is looked for. A calendar that has so little in more than a year has none.
+const searchDays = 400
+
+// after is when so much working time has passed since t; zero if it does not within searchDays. Time is what passes, not what the wall
+// clock shows: an hour that the clock leaps over does not count, one that it shows twice does twice.
+func (c *calendar) after(since time.Time, left time.Duration) time.Time {
+	t := since
+	for ahead := -1; ahead <= searchDays; ahead++ { // a period of the day before may last until now
+		day := c.day(since, ahead)
+		periods, _ := c.periods(day)
+		// In the order of their beginnings, so that what two of them share counts once: what is before t is behind us.
+		for _, p := range slices.SortedFunc(slices.Values(periods), func(a, b period) int { return a.from - b.from }) {
+			begin, end := c.at(day, p.from), c.at(day, p.to)
+			if begin.Before(t) {
+				begin = t
+			}
+			open := end.Sub(begin)
+			if open >= left {
+				return begin.Add(left)
+			}
+			if open > 0 {
+				left, t = left-open, end
+			}
+		}
+	}
+	return time.Time{}
+}
+
 // day is noon of the day so many days after that of t: unlike midnight, every day has one.
 func (c *calendar) day(t time.Time, after int) time.Time {
 	y, m, d := t.In(c.zone).Date()

@@ -12,6 +12,7 @@ type File struct {
 	Teams     map[string]Team     `json:"teams,omitempty" doc:"How conversations are offered to a team's humans, by the team's name in Chatwoot"`
 	Agents    map[string]Agent    `json:"agents,omitempty" doc:"What is known of agents: humans by their e-mail address in Chatwoot, AIs by ai: and their flow's path"`
 	Rules     []Rule              `json:"rules" maxItems:"2000" doc:"Asked in this order; the first that holds decides. If none does, the channel's flow gets the conversation"`
+	SLA       []SLA               `json:"sla,omitempty" maxItems:"200" doc:"What customers are promised. Asked in this order when a conversation begins; the first that holds applies"`
 }
 
 // Team says how conversations are offered to a team's humans.
@@ -104,4 +105,13 @@ func Duration(text string) time.Duration {
 	}
 	n, _ := strconv.Atoi(text[:len(text)-1])
 	return time.Duration(n) * map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[text[len(text)-1]]
+}
+
+// SLA promises by when a customer is answered, and by when the conversation is closed. At least one of FirstResponse and Resolution.
+type SLA struct {
+	Name          string `json:"name" pattern:"^[a-z][a-z0-9_-]{0,62}$" patternDescription:"a small letter, then small letters, digits, - and _; at most 63" doc:"Stands in the metrics, and in what agents read when it is broken"`
+	When          string `json:"when,omitempty" minLength:"1" maxLength:"4000" doc:"A condition in CEL, as a rule's; none: always"`
+	FirstResponse string `json:"first_response,omitempty" pattern:"^[1-9][0-9]{0,5}[smhd]$" patternDescription:"a number and s, m, h or d, such as 90s, 5m, 8h or 3d" doc:"From the customer's first message until an AI or a human has answered: 90s, 5m, 8h, 3d"`
+	Resolution    string `json:"resolution,omitempty" pattern:"^[1-9][0-9]{0,5}[smhd]$" patternDescription:"a number and s, m, h or d, such as 90s, 5m, 8h or 3d" doc:"From the customer's first message until the conversation is closed"`
+	Hours         string `json:"hours,omitempty" minLength:"1" doc:"The calendar in whose hours the time counts; none: all of it does"`
 }

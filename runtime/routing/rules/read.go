@@ -54,6 +54,7 @@ type Set struct {
 	teams     map[string]Team
 	agents    map[string]Agent // by ai:FLOW or e-mail address, in small letters
 	rules     []rule
+	slas      []sla
 }
 
 type rule struct {
@@ -111,6 +112,7 @@ func Read(name string, text []byte) (*Set, error) {
 		}
 		s.rules = append(s.rules, rule{declared, c})
 	}
+	r.slas(s, file, env)
 	if len(r.problems) > 0 {
 		return nil, r.sorted()
 	}

@@ -183,6 +183,15 @@ func TestReadRefuses(t *testing.T) {
 		{"hours", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [mon], open: ['8-12']}]\nrules: []\n", "r.yaml:4: expected string to be from-to, such as 08:00-12:00"},
 		{"weekday", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [seg], open: ['08:00-12:00']}]\nrules: []\n", `r.yaml:4: expected value to be one of "mon, tue, wed, thu, fri, sat, sun"`},
 		{"holidays", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [mon], open: ['08:00-12:00']}]\n    holidays: [br-xx]\nrules: []\n", `r.yaml:5: "br-xx" is not known; there are br, br-al`},
+		{"an SLA of nothing", "rules: []\nsla:\n- name: a\n  when: 'true'\n", "r.yaml:3: it promises nothing; say first_response, resolution, or both"},
+		{"an SLA's time", "rules: []\nsla:\n- name: a\n  resolution: 8 hours\n", "r.yaml:4: expected string to be a number and s, m, h or d, such as 90s, 5m, 8h or 3d"},
+		{"too much of it", "rules: []\nsla:\n- name: a\n  resolution: 999999d\n", "r.yaml:4: 999999d is more than the 365 days that can be promised"},
+		{"days of hours", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [mon], open: ['08:00-12:00']}]\nrules: []\nsla:\n- name: a\n  first_response: 5m\n  resolution: 3d\n  hours: c\n", "r.yaml:9: a day within c could mean 24 of its hours or one of its days; write hours, such as 8h"},
+		{"an SLA's calendar", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [mon], open: ['08:00-12:00']}]\nrules: []\nsla:\n- name: a\n  first_response: 5m\n  hours: loja\n", `r.yaml:9: no calendar is called "loja"; there are c`},
+		{"of which there is none", "rules: []\nsla:\n- name: a\n  first_response: 5m\n  hours: loja\n", `r.yaml:5: no calendar is called "loja"; there are none, so write it under calendars`},
+		{"an SLA's condition", "rules: []\nsla:\n- name: a\n  first_response: 5m\n  when: chanel.name == 'vip'\n", "r.yaml:5: undeclared reference to 'chanel.name' (did you mean 'channel.name'?)"},
+		{"an SLA twice", "rules: []\nsla:\n- {name: a, first_response: 5m}\n- {name: a, first_response: 5m}\n", "r.yaml:4: the SLA on line 3 is called a already"},
+		{"an SLA's key", "rules: []\nsla:\n- name: a\n  response: 5m\n", `r.yaml:4: unexpected property "response"; there are first_response, hours, name, resolution, when`},
 		{"date", "calendars:\n  c:\n    timezone: America/Bahia\n    hours: [{days: [mon], open: ['08:00-12:00']}]\n    dates: [{date: 02-30}]\nrules: []\n", `r.yaml:5: 02-30 is no day`},
 	} {
 		s, err := Read("r.yaml", []byte(c.text))
@@ -222,6 +231,12 @@ func TestDocumentedRules(t *testing.T) {
 	s, err := Read("docs/rules.md", []byte(example))
 	require.NoError(t, err)
 	require.Equal(t, 3, s.Len())
+	_, after, _ = strings.Cut(after, "```yaml\nsla:")
+	promises, _, found := strings.Cut(after, "```")
+	require.True(t, found)
+	s, err = Read("docs/rules.md", []byte(example+"sla:"+promises))
+	require.NoError(t, err)
+	require.True(t, s.Promises())
 	for name := range variables {
 		require.Contains(t, string(page), "`"+name+"`")
 	}
@@ -230,6 +245,7 @@ func TestDocumentedRules(t *testing.T) {
 // FuzzRead: whatever a file says, it is refused with problems, or decides.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(shop))
+	f.Add([]byte("rules: []\ncalendars: {c: {timezone: America/Sao_Paulo, hours: [{days: [mon], open: ['22:00-06:00']}]}}\nsla: [{name: a, resolution: 9h, hours: c}]\n"))
 	f.Add([]byte("rules:\n- {name: a, when: 'message.words[3] == \"x\"', to: {queue: \"\"}}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Read("f", text)
@@ -239,5 +255,9 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		s.Decide(Facts{Now: time.Unix(1, 0), Message: Message{Text: "Olá mundo"}})
+		p := s.Promise(Facts{Now: time.Unix(1, 0), Message: Message{Text: "Olá mundo"}}, time.Unix(1, 0))
+		for _, due := range []time.Time{p.FirstResponse, p.Resolution} {
+			require.True(t, due.IsZero() || due.After(time.Unix(1, 0)))
+		}
 	})
 }

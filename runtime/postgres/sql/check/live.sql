@@ -16,6 +16,10 @@
       from inbox i join conversation c on c.id = i.conversation_id
      where i.state = 'pending' and c.debounce_until is null
     union all
+    select conversation_id, format('nobody said whether the %s of SLA %s, due at %s, was met', kind, name, due)
+      from promise
+     where state = 'open' and due < now() - $3::interval
+    union all
     select conversation_id, format('turn %s is %s, its lease ended at %s and its deadline at %s', no, state, lease_until, deadline)
       from turn
      where state in ('running', 'replied', 'sending') and least(lease_until, deadline) < now() - $3::interval

@@ -30,6 +30,9 @@
     select c.id, format('a remembered answer is of %s', v.tenant)
       from scope c join verb_idem v on v.conversation_id = c.id where v.tenant <> c.tenant
     union all
+    select c.id, format('promise %s is of %s', p.id, p.tenant)
+      from scope c join promise p on p.conversation_id = c.id where p.tenant <> c.tenant
+    union all
     select c.id, format('a lease is of %s', l.tenant)
       from scope c join lock_lease l on l.conversation_id = c.id where l.tenant <> c.tenant
     union all

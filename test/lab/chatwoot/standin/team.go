@@ -20,8 +20,10 @@ var availabilities = []string{"online", "offline", "busy"}
 const presenceTime = 60 * time.Second
 
 // Redis::Alfred's keys of who is there, and as what.
-func presenceKey(account int64) string { return fmt.Sprintf("alfred:ONLINE_PRESENCE::%d::USERS", account) }
-func statusKey(account int64) string   { return fmt.Sprintf("alfred:ONLINE_STATUS::%d", account) }
+func presenceKey(account int64) string {
+	return fmt.Sprintf("alfred:ONLINE_PRESENCE::%d::USERS", account)
+}
+func statusKey(account int64) string { return fmt.Sprintf("alfred:ONLINE_STATUS::%d", account) }
 
 // updatePresence is OnlineStatusTracker.update_presence, which upstream's websocket calls while a user's browser is open.
 func (a *App) updatePresence(ctx context.Context, account, user int64) error {
@@ -198,7 +200,9 @@ func listTeamMembers(ctx context.Context, c *call) (any, error) {
 // addTeamMembers adds users, replaceTeamMembers has no others beside them.
 func addTeamMembers(ctx context.Context, c *call) (any, error) { return c.putTeamMembers(ctx, false) }
 
-func replaceTeamMembers(ctx context.Context, c *call) (any, error) { return c.putTeamMembers(ctx, true) }
+func replaceTeamMembers(ctx context.Context, c *call) (any, error) {
+	return c.putTeamMembers(ctx, true)
+}
 
 func (c *call) putTeamMembers(ctx context.Context, only bool) (any, error) {
 	t, err := c.findTeam(ctx)
