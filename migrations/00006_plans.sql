@@ -11,6 +11,11 @@ create table plan (
 );
 create index plan_due on plan (due_at) where due_at is not null;
 
+-- Conversations nobody has are given out channel by channel.
+drop index conversation_unrouted;
+create index conversation_unrouted on conversation (channel, debounce_until)
+    where owner_kind = 'none' and debounce_until is not null and state <> 'SUSPENDED';
+
 -- What the rules in force say of capacities counts for humans who become known later, too.
 alter table rule_set add column capacities jsonb not null default '{}';
 
@@ -43,7 +48,9 @@ end $$;
 
 -- +goose Down
 drop function check_room(text, text, text);
-drop index human_stretch_agent, conversation_offered;
+drop index human_stretch_agent, conversation_offered, conversation_unrouted;
+create index conversation_unrouted on conversation (debounce_until)
+    where owner_kind = 'none' and debounce_until is not null and state <> 'SUSPENDED';
 alter table agent drop column offered_at;
 alter table rule_set drop column capacities;
 drop table plan;

@@ -173,6 +173,8 @@ type TurnTerms struct {
 	Sign     func(TurnRef) string // makes the turn token
 	// Busy are flows that get no turn now: they have as many as they may have.
 	Busy []string
+	// Crowded are channels whose conversations get no turn now: others come first.
+	Crowded []string
 }
 
 // Failure is why a turn was given up. Reason is a short constant, Detail a sentence without message text or phone number.

@@ -83,8 +83,9 @@ type Dispatcher struct {
 
 	checks chan struct{} // room for one: the turns held should be looked at now
 
-	mu   sync.Mutex
-	held map[conversation.TurnRef]*holding
+	mu       sync.Mutex
+	held     map[conversation.TurnRef]*holding
+	channels map[string]int // turns held, by channel; one that was seen once stays
 
 	turns      sync.WaitGroup
 	storeDown  bool // this and overdue are only touched by Run's goroutine
@@ -130,7 +131,7 @@ func New(c Config) *Dispatcher {
 	}
 	return &Dispatcher{
 		c: c, flows: newFlows(c.Flows, c.Observer.FlowState), wakes: make(chan string, 1), slots: make(chan struct{}, c.MaxRunning),
-		checks: make(chan struct{}, 1), held: map[conversation.TurnRef]*holding{}, superseded: make(chan struct{}),
+		checks: make(chan struct{}, 1), held: map[conversation.TurnRef]*holding{}, channels: map[string]int{}, superseded: make(chan struct{}),
 	}
 }
 
@@ -439,8 +440,12 @@ func (d *Dispatcher) takeAll(ctx context.Context, take func(context.Context, con
 		default:
 			return nil // the end of a turn wakes us
 		}
-		terms.Busy = d.flows.busy()
+		terms.Busy, terms.Crowded = d.flows.busy(), d.crowded()
 		turn, err := take(ctx, terms)
+		if errors.Is(err, conversation.ErrNothingDue) && len(terms.Crowded) > 0 {
+			terms.Crowded = nil // nobody else waits
+			turn, err = take(ctx, terms)
+		}
 		if err != nil {
 			<-d.slots
 			if errors.Is(err, conversation.ErrNothingDue) {
@@ -461,11 +466,13 @@ func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 	h := newHolding(cancel, t.Expires)
 	d.mu.Lock()
 	d.held[t.TurnRef] = h
+	d.channels[t.Channel]++
 	d.mu.Unlock()
 	d.turns.Go(func() {
 		defer func() {
 			d.mu.Lock()
 			delete(d.held, t.TurnRef)
+			d.channels[t.Channel]--
 			d.mu.Unlock()
 			cancel(nil)
 			d.flows.ended(t.Flow)
@@ -479,6 +486,25 @@ func (d *Dispatcher) start(ctx context.Context, t conversation.Turn) {
 			"epoch", t.Epoch, "agent", t.Flow, "outcome", outcome, "trace", t.Trace.String(),
 			"dur", time.Since(start))
 	})
+}
+
+// crowdedFrom is how many turns a channel has at least when others come first.
+const crowdedFrom = 3
+
+// crowded lists the channel that has more than half of the turns held, where there are others: of a flood, the customers of another
+// channel wait no longer than until the next turn ends.
+func (d *Dispatcher) crowded() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.channels) < 2 {
+		return nil
+	}
+	for name, n := range d.channels {
+		if n >= crowdedFrom && 2*n > len(d.held) {
+			return []string{name}
+		}
+	}
+	return nil
 }
 
 func (d *Dispatcher) drain() {

@@ -12,7 +12,7 @@ import (
 )
 
 // planBatch is how many due plans one query lists.
-const planBatch = 100
+const planBatch = 500
 
 const (
 	// soonest is when a plan is due that should be looked at again at once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -132,4 +133,56 @@ func TestTheNextTarget(t *testing.T) {
 			require.Equal(t, []any{int64(7), conversation.SaidByRouter}, []any{s.said[0].IfEpoch, s.said[0].Kind}, c.name)
 		}
 	}
+}
+
+// flood is a store in which one channel has many turns due, and another some.
+type flood struct {
+	store
+	due []conversation.Turn
+}
+
+func (s *flood) ClaimTurn(_ context.Context, terms conversation.TurnTerms) (conversation.Turn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.due, func(t conversation.Turn) bool { return !slices.Contains(terms.Crowded, t.Channel) })
+	if i < 0 {
+		return conversation.Turn{}, conversation.ErrNothingDue
+	}
+	t := s.due[i]
+	s.due = slices.Delete(s.due, i, i+1)
+	return t, nil
+}
+
+func TestAFloodInOneChannelDoesNotHoldUpAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &flood{}
+		for no := range 40 {
+			turn := running(no)
+			turn.Channel, turn.Flow = "flooded", "f"
+			s.due = append(s.due, turn)
+		}
+		quiet := running(100)
+		quiet.Channel, quiet.Flow = "quiet", "g"
+		s.due = append([]conversation.Turn{quiet}, s.due...) // it is known that there are two
+		c := newDispatcher(s, &flow{block: true}).c
+		c.MaxRunning, c.Grace = 6, 0
+		d := New(c)
+		require.NoError(t, d.takeAll(t.Context(), s.ClaimTurn))
+		require.Equal(t, map[string]int{"flooded": 5, "quiet": 1}, d.channels, "nobody else waits, so every slot is used")
+		quiet.No, quiet.TurnRef.Conversation = 101, 101
+		s.due = append(s.due, quiet) // the youngest
+		d.mu.Lock()
+		for ref, h := range d.held {
+			if ref.Conversation != 100 {
+				h.end(errShutdown)
+				break
+			}
+		}
+		d.mu.Unlock()
+		synctest.Wait()
+		require.NoError(t, d.takeAll(t.Context(), s.ClaimTurn))
+		require.Equal(t, map[string]int{"flooded": 4, "quiet": 2}, d.channels, "who waits elsewhere gets the next slot")
+		d.drain()
+	})
 }

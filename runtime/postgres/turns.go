@@ -39,7 +39,7 @@ func (s *Store) ClaimTurn(ctx context.Context, terms conversation.TurnTerms) (co
 		next := s.nextTurn()
 		found, err := tx.ask(ctx, func(r pgx.Row) error {
 			return r.Scan(&next.Conversation, &next.Tenant, &next.Epoch, &next.No, &next.Deadline)
-		}, dueConversationSQL, terms.Busy, terms.Deadline)
+		}, dueConversationSQL, terms.Busy, terms.Deadline, terms.Crowded)
 		if err != nil || !found {
 			return conversation.Turn{}, cmp.Or(err, conversation.ErrNothingDue)
 		}

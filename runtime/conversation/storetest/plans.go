@@ -85,10 +85,10 @@ func planOfAnEpoch(w *world) {
 	require.Empty(w.t, w.due(), "what is void stays so")
 }
 
-// plansOfChannelsInTurn: a channel in which a hundred wait does not hold up the other.
+// plansOfChannelsInTurn: a channel in which a dozen wait does not hold up the other.
 func plansOfChannelsInTurn(w *world) {
 	for range 12 {
-		w.plans(time.Second, teamTarget)
+		w.talk()
 	}
 	w.Channel("other", flow)
 	y := &talk{world: w, chat: "other@lid"}
@@ -96,6 +96,12 @@ func plansOfChannelsInTurn(w *world) {
 		ChatJID: y.chat, Type: "text", Text: "x", Body: []byte(`{}`), State: conversation.Pending, Begins: true}}, conversation.Window{})
 	require.NoError(w.t, err)
 	y.id = receipts[0].Conversation
+	waiting, err := w.store().Unrouted(w.t.Context(), 2)
+	require.NoError(w.t, err)
+	require.ElementsMatch(w.t, []string{channel, "other"}, []string{waiting[0].Channel, waiting[1].Channel}, "nor who has no owner yet")
+	for range 12 {
+		w.plans(time.Second, teamTarget)
+	}
 	y.do(conversation.Command{Verb: conversation.VerbClaim, Actor: conversation.Router, To: vendas,
 		Plan: &conversation.Plan{Rule: "r", Version: "v", Targets: []conversation.Target{teamTarget}, Wait: time.Second}})
 	w.Age(time.Minute)
