@@ -11,6 +11,9 @@ create table plan (
 );
 create index plan_due on plan (due_at) where due_at is not null;
 
+-- Labels that people gave a conversation in Chatwoot: rules may ask for them.
+alter table chatwoot_conversation add column labels text[] not null default '{}';
+
 -- Conversations nobody has are given out channel by channel.
 drop index conversation_unrouted;
 create index conversation_unrouted on conversation (channel, debounce_until)
@@ -53,4 +56,5 @@ create index conversation_unrouted on conversation (debounce_until)
     where owner_kind = 'none' and debounce_until is not null and state <> 'SUSPENDED';
 alter table agent drop column offered_at;
 alter table rule_set drop column capacities;
+alter table chatwoot_conversation drop column labels;
 drop table plan;

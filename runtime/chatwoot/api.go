@@ -156,6 +156,7 @@ type Conversation struct {
 	ID         int64          `json:"id"` // the display id
 	InboxID    int64          `json:"inbox_id"`
 	Status     string         `json:"status"`
+	Labels     []string       `json:"labels"`
 	Additional map[string]any `json:"additional_attributes"`
 	Meta       struct {
 		Assignee *reference `json:"assignee"`

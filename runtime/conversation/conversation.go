@@ -255,6 +255,8 @@ type Facts struct {
 	Before      int64     // messages that came before
 	BeforeAt    time.Time // when the last of those came; zero if there was none
 	Stretches   int       // how often a human had it
+	Attempts    int       // turns that failed since an AI answered last
+	Labels      []string  // that people gave it in Chatwoot
 	LastOwner   Owner
 	LastOwnerAt time.Time // until when
 }

@@ -80,6 +80,7 @@ type Shown struct {
 	ContactID int64  // zero: not known yet
 	SourceID  string // the contact's in the inbox
 	Display   int64  // zero: not made yet
+	Labels    []string
 	// Status and Assignee are what the router last wrote or accepted; Next is what it was about to write, nil: nothing.
 	DeskState
 	Next        *DeskState

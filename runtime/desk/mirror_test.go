@@ -135,6 +135,7 @@ func TestStatesBothWays(t *testing.T) {
 	require.Equal(t, heard, seen.of("heard take")+seen.of("heard pass")+seen.of("heard handback")+seen.of("heard close")+seen.of("heard claim"))
 }
 
+// TestLabelsAndPriorityAreLeftAlone, and labels are known to the rules.
 func TestLabelsAndPriorityAreLeftAlone(t *testing.T) {
 	l := newLab(t)
 	d, _ := l.desk(nil)
@@ -153,6 +154,14 @@ func TestLabelsAndPriorityAreLeftAlone(t *testing.T) {
 	require.NoError(t, l.cw.QueryRow(t.Context(), `select labels, priority from conversations`).Scan(&labels, &priority))
 	require.Equal(t, []string{"vip"}, labels)
 	require.Equal(t, 2, priority)
+
+	_, err := l.store.PutRules(t.Context(), conversation.Rulebook{Tenant: conversation.DefaultTenant, Version: "v", Text: "r", By: "operator:op"})
+	require.NoError(t, err)
+	l.do(conversation.Command{Verb: conversation.VerbRelease, Actor: conversation.Router})
+	l.writes("M2", "oi")
+	unrouted, err := l.store.Unrouted(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"vip"}, unrouted[0].Facts.Labels)
 }
 
 func TestBrokenSLAsAreShownOnce(t *testing.T) {

@@ -115,7 +115,11 @@ func (p *pass) find(ctx context.Context) error {
 		return p.forget(ctx)
 	}
 	p.there = there
-	return err
+	if err != nil || slices.Equal(p.s.Labels, there.Labels) {
+		return err
+	}
+	p.s.Labels = there.Labels
+	return p.save(ctx)
 }
 
 // contact finds the customer by identifier or phone, or makes them. The answer of a create that was lost is found by the next look.

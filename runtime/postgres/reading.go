@@ -53,7 +53,7 @@ func (s *Store) Unrouted(ctx context.Context, limit int) ([]conversation.Unroute
 		)
 		err := row.Scan(&u.Conversation, &u.Tenant, &u.Channel, &u.Flow, &u.State, &u.Epoch, &u.Rules,
 			&f.Now, &f.Contact.Name, &f.Contact.JID, &f.LastOwner.Kind, &f.LastOwner.ID, &f.LastOwnerAt,
-			&f.Texts, &f.Kinds, &f.Waiting, &since, &seq, &before, &f.Stretches)
+			&f.Texts, &f.Kinds, &f.Waiting, &since, &seq, &before, &f.Stretches, &f.Attempts, &f.Labels)
 		if u.Rules != "" {
 			f.Since, f.Before, f.BeforeAt = value(since), seq-int64(f.Waiting), value(before)
 			u.Facts = f

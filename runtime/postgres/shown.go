@@ -51,7 +51,7 @@ func (s *Store) NextShown(ctx context.Context, lease time.Duration) (conversatio
 		err := again(ctx, func() error {
 			return s.pool.QueryRow(ctx, nextShownSQL, lease, try%2 == 0).Scan(&c.Conversation, &c.Gen, &c.Tenant, &c.Channel, &c.Contact.JID,
 				&c.Contact.Name, &c.Phones, &c.Attempts, &c.ContactID, &c.SourceID, &c.Display, &c.Status, &c.Assignee, &nextStatus, &nextAssignee,
-				&c.Accepted, &c.LastMessage, &c.Noted, &c.Posting, &age)
+				&c.Accepted, &c.LastMessage, &c.Noted, &c.Posting, &age, &c.Labels)
 		})
 		switch {
 		case err == nil:
@@ -89,7 +89,7 @@ func (s *Store) SaveShown(ctx context.Context, c conversation.Shown, lease time.
 		nextStatus, nextAssignee = &c.Next.Status, &c.Next.Assignee
 	}
 	return s.owned(ctx, "save display", c.Conversation, saveShownSQL, c.Conversation, c.Gen, lease, c.ContactID, c.SourceID, c.Display, c.Status,
-		c.Assignee, nextStatus, nextAssignee, c.Accepted, c.LastMessage, c.Noted, c.Posting)
+		c.Assignee, nextStatus, nextAssignee, c.Accepted, c.LastMessage, c.Noted, c.Posting, append([]string{}, c.Labels...))
 }
 
 // EndShown implements conversation.Mirror.

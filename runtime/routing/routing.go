@@ -92,11 +92,12 @@ func choose(u conversation.Unrouted, set *rules.Set) Decision {
 func Facts(u conversation.Unrouted) rules.Facts {
 	f := rules.Facts{
 		Now: u.Facts.Now, Channel: u.Channel,
-		Contact: rules.Contact{Name: u.Facts.Contact.Name, Phone: phone(u.Facts.Contact.JID)},
-		Message: rules.Message{Text: strings.Join(u.Facts.Texts, "\n"), Kinds: u.Facts.Kinds, Count: u.Facts.Waiting},
-		History: rules.History{Messages: int(u.Facts.Before), Stretches: u.Facts.Stretches},
-		Last:    rules.Last{Kind: string(u.Facts.LastOwner.Kind), ID: u.Facts.LastOwner.ID},
-		Cause:   "message",
+		Contact:  rules.Contact{Name: u.Facts.Contact.Name, Phone: phone(u.Facts.Contact.JID)},
+		Message:  rules.Message{Text: strings.Join(u.Facts.Texts, "\n"), Kinds: u.Facts.Kinds, Count: u.Facts.Waiting},
+		History:  rules.History{Messages: int(u.Facts.Before), Stretches: u.Facts.Stretches},
+		Last:     rules.Last{Kind: string(u.Facts.LastOwner.Kind), ID: u.Facts.LastOwner.ID},
+		Attempts: u.Facts.Attempts, Labels: u.Facts.Labels,
+		Cause: "message",
 	}
 	if u.State == conversation.Routing {
 		f.Cause = "released"

@@ -76,6 +76,20 @@ func factsOfTheUnrouted(w *world) {
 	require.WithinDuration(w.t, u.Facts.Now, u.Facts.Since, time.Minute)
 	first := u.Facts.Since
 
+	require.Equal(w.t, []any{0, 0}, []any{u.Facts.Attempts, len(u.Facts.Labels)})
+	y := w.talkOf(aiF)
+	y.fails(conversation.ReasonDeadline)
+	y.do(conversation.Command{Verb: conversation.VerbHandback, To: aiF})
+	y.write()
+	y.fails(conversation.ReasonDeadline)
+	y.do(conversation.Command{Verb: conversation.VerbRelease})
+	y.write()
+	list, err := w.store().Unrouted(w.t.Context(), 10)
+	require.NoError(w.t, err)
+	require.Len(w.t, list, 2)
+	require.Equal(w.t, 2, list[1].Facts.Attempts, "since an AI answered")
+	y.do(conversation.Command{Verb: conversation.VerbClose})
+
 	for range conversation.FactsMessages {
 		x.write()
 	}

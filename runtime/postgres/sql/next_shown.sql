@@ -45,5 +45,5 @@ select m.conversation_id, m.gen, c.tenant, c.channel, c.chat_jid, c.contact_name
               order by 1),
        m.attempts, coalesce(m.contact_id, 0), coalesce(m.source_id, ''), coalesce(m.display_id, 0), m.status, m.assignee,
        m.next_status, m.next_assignee, m.accepted, m.last_message, m.noted, coalesce(m.posting, ''),
-       coalesce(extract(epoch from now() - m.posting_at), 0)::float8
+       coalesce(extract(epoch from now() - m.posting_at), 0)::float8, m.labels
   from m join c on c.id = m.conversation_id

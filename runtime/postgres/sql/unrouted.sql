@@ -15,7 +15,7 @@ with c as materialized (
 )
 select c.id, c.tenant, c.channel, c.flow, c.state, c.epoch, coalesce(r.version, ''),
        now(), c.contact_name, c.chat_jid, c.last_owner_kind, c.last_owner_id, c.owner_since,
-       coalesce(w.texts, '{}'), coalesce(w.kinds, '{}'), coalesce(n.waiting, 0), n.since, c.last_seq, b.at, coalesce(h.no, 0)
+       coalesce(w.texts, '{}'), coalesce(w.kinds, '{}'), coalesce(n.waiting, 0), n.since, c.last_seq, b.at, coalesce(h.no, 0), coalesce(f.no, 0), coalesce(l.labels, '{}')
   from c
   left join rules_in_force r on r.tenant = c.tenant
   left join lateral (
@@ -36,4 +36,12 @@ select c.id, c.tenant, c.channel, c.flow, c.state, c.epoch, coalesce(r.version, 
          limit 1) b on r.version is not null
   left join lateral (
         select s.no from human_stretch s where s.conversation_id = c.id order by s.no desc limit 1) h on r.version is not null
+  left join lateral (
+        select count(*) as no
+          from turn t
+         where t.conversation_id = c.id and t.kind = 'ai' and t.state = 'failed'
+           and t.no > coalesce((select d.no from turn d where d.conversation_id = c.id and d.kind = 'ai' and d.state = 'done' order by d.no desc limit 1), 0)
+        offset 0) f on r.version is not null
+  left join lateral (
+        select m.labels from chatwoot_conversation m where m.conversation_id = c.id offset 0) l on r.version is not null
  order by c.place, c.debounce_until

@@ -38,7 +38,10 @@ type Facts struct {
 	Message Message
 	History History
 	Last    Last
-	Cause   string // why somebody is looked for: message, or released
+	// Attempts are turns that failed since an AI answered last; Labels people gave the conversation.
+	Attempts int
+	Labels   []string
+	Cause    string // why somebody is looked for: message, or released
 }
 
 // Contact is who writes.
@@ -108,6 +111,8 @@ var variables = map[string]variable{
 	"last.kind":         {cel.StringType, maxNameBytes, func(a *activation) any { return a.f.Last.Kind }},
 	"last.id":           {cel.StringType, maxNameBytes, func(a *activation) any { return clip(a.f.Last.ID, maxNameBytes) }},
 	"last.since":        {cel.DurationType, 0, func(a *activation) any { return a.f.Last.Since }},
+	"attempts":          {cel.IntType, 0, func(a *activation) any { return int64(a.f.Attempts) }},
+	"labels":            {textList, MaxItems, func(a *activation) any { return list(a.f.Labels) }},
 	"cause":             {cel.StringType, maxNameBytes, func(a *activation) any { return a.f.Cause }},
 	"now":               {cel.TimestampType, 0, func(a *activation) any { return a.f.Now }},
 }

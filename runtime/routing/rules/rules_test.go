@@ -162,7 +162,7 @@ func TestReadRefuses(t *testing.T) {
 		{"unknown key", "rules:\n- name: a\n  wen: 'true'\n", `r.yaml:3: unexpected property "wen"; there are name, to, when`},
 		{"missing", "rules:\n- name: a\n  when: 'true'\n", "r.yaml:2: expected required property to to be present"},
 		{"bad name", "rules:\n- name: A b\n  when: 'true'\n  to: {ai: a}\n", "r.yaml:2: expected string to be a small letter"},
-		{"unknown variable", "rules:\n- name: a\n  when: mesage.text == ''\n  to: {ai: a}\n", "r.yaml:3: undeclared reference to 'mesage.text' (did you mean 'message.text'?) (character 7); there are cause, channel.name,"},
+		{"unknown variable", "rules:\n- name: a\n  when: mesage.text == ''\n  to: {ai: a}\n", "r.yaml:3: undeclared reference to 'mesage.text' (did you mean 'message.text'?) (character 7); there are attempts, cause, channel.name,"},
 		{"unknown calendar", "rules:\n- name: a\n  when: open.loja\n  to: {ai: a}\n", "r.yaml:3: undeclared reference to 'open'"},
 		{"wrong type", "rules:\n- name: a\n  when: message.count == 'x'\n  to: {ai: a}\n", "r.yaml:3: found no matching overload for '_==_' applied to '(int, string)'"},
 		{"no condition", "rules:\n- name: a\n  when: message.count\n  to: {ai: a}\n", "r.yaml:3: the condition is a int, and must be true or false"},
