@@ -231,5 +231,5 @@ func (d *Desk) Present(t *testing.T, s *Stack, users ...int64) {
 	for _, id := range users {
 		fmt.Fprintf(&script, "OnlineStatusTracker.update_presence(%d, 'User', %d)\n", d.Account, id)
 	}
-	s.Exec(t, "chatwoot-web", "sh", "-c", `printf '%s' "$1" > /tmp/present.rb && bundle exec rails runner /tmp/present.rb`, "sh", script.String())
+	s.Exec(t, "chatwoot-web", "sh", "-c", `printf '%s' "$1" > /tmp/present.rb; set -ae; . /run/plantao/chatwoot.env; set +a; exec bundle exec rails runner /tmp/present.rb`, "sh", script.String())
 }
