@@ -28,10 +28,12 @@ create index conversation_offered on conversation (tenant, offer_kind, offer_age
 -- Since when a human has had nothing to do, and who had a conversation last.
 create index human_stretch_agent on human_stretch (tenant, agent, ended_at);
 
--- Called after the router offered a conversation, which is to be accepted: what an agent was given and what it is offered stay within its
--- capacity together. Locking the agent makes those who offer or give take turns.
+-- Called after a conversation was given; with offers, after the router offered one that is to be accepted: what an agent was given and what
+-- it is offered stay within its capacity together. Locking the agent makes those who give or offer take turns. The default is for
+-- routers that are being replaced.
+drop function check_capacity(text, text, text);
 -- +goose StatementBegin
-create function check_room(t text, k text, a text) returns void language plpgsql as $$
+create function check_capacity(t text, k text, a text, offers boolean default false) returns void language plpgsql as $$
 declare
     bound integer;
     have  integer;
@@ -40,9 +42,11 @@ begin
     if not found then
         return;
     end if;
-    select (select count(*) from conversation where owner_kind = k and owner_id = a and tenant = t and given)
-         + (select count(*) from conversation where offer_kind = k and offer_agent = a and tenant = t and offer_until > clock_timestamp())
-      into have;
+    select count(*) into have from conversation where owner_kind = k and owner_id = a and tenant = t and given;
+    if offers then
+        have := have + (select count(*) from conversation
+                         where offer_kind = k and offer_agent = a and tenant = t and offer_until > clock_timestamp());
+    end if;
     if have > bound then
         raise exception 'agent %:% has capacity %', k, a, bound using errcode = 'PTCAP';
     end if;
@@ -50,7 +54,23 @@ end $$;
 -- +goose StatementEnd
 
 -- +goose Down
-drop function check_room(text, text, text);
+drop function check_capacity(text, text, text, boolean);
+-- +goose StatementBegin
+create function check_capacity(t text, k text, a text) returns void language plpgsql as $$
+declare
+    bound integer;
+    have  integer;
+begin
+    select capacity into bound from agent where tenant = t and kind = k and id = a and capacity is not null for update;
+    if not found then
+        return;
+    end if;
+    select count(*) into have from conversation where owner_kind = k and owner_id = a and tenant = t and given;
+    if have > bound then
+        raise exception 'agent %:% has capacity %', k, a, bound using errcode = 'PTCAP';
+    end if;
+end $$;
+-- +goose StatementEnd
 drop index human_stretch_agent, conversation_offered, conversation_unrouted;
 create index conversation_unrouted on conversation (debounce_until)
     where owner_kind = 'none' and debounce_until is not null and state <> 'SUSPENDED';

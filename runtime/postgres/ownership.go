@@ -29,11 +29,10 @@ var (
 	endStretchSQL       = query("end_stretch")
 	dropWaitingSQL      = query("drop_waiting")
 	checkCapacitySQL    = query("check_capacity")
-	checkRoomSQL        = query("check_room")
 	placeSQL            = query("place")
 )
 
-// codeAtCapacity is what check_capacity and check_room raise.
+// codeAtCapacity is what check_capacity raises.
 const codeAtCapacity = "PTCAP"
 
 // Do implements conversation.Ownership. Two round trips: everything that is read, then everything that is written together
@@ -200,9 +199,9 @@ func (p *pipe) carryOut(ctx context.Context, row *lockedConversation, ch convers
 	}
 	switch {
 	case ch.Gives && (row.bounded || after.Owner != c.To):
-		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
+		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID, false)
 	case c.Verb == conversation.VerbOffer && c.Actor == conversation.Router && row.bounded:
-		p.queue(checkRoomSQL, after.Tenant, c.To.Kind, c.To.ID)
+		p.queue(checkCapacitySQL, after.Tenant, c.To.Kind, c.To.ID, true)
 	}
 	switch {
 	case c.Plan != nil:

@@ -188,16 +188,22 @@ func (p *path) midTurn(t *testing.T, policy, number string) {
 // installFetching brings a flow in that fetches what has come meanwhile, answers by the API, and whose runs n8n keeps.
 func (p *path) installFetching(t *testing.T) {
 	t.Helper()
-	file, err := os.ReadFile("testdata/apanha.json")
+	p.install(t, "apanha")
+	require.NoError(t, p.s.Router(t).PutAgent(t.Context(), "ai:apanha", api.AgentRequest{MidTurn: "append"}))
+}
+
+// install brings a flow of the tests' own into n8n.
+func (p *path) install(t *testing.T, flow string) {
+	t.Helper()
+	file, err := os.ReadFile("testdata/" + flow + ".json")
 	require.NoError(t, err)
 	secrets := p.s.MustSecrets(t)
 	_, err = n8n.Install(t.Context(), n8n.InstallConfig{
 		URL: "http://" + p.s.IP(t, "n8n", "app") + ":5678", OwnerEmail: "operadora@plantao.example",
 		OwnerPassword: secrets["secret-n8n-owner.value"], FlowToken: secrets["secret-n8n-flow.value"],
-		Workflows: fstest.MapFS{"apanha.json": {Data: file}}, Logger: slog.New(slog.DiscardHandler),
+		Workflows: fstest.MapFS{flow + ".json": {Data: file}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	require.NoError(t, p.s.Router(t).PutAgent(t.Context(), "ai:apanha", api.AgentRequest{MidTurn: "append"}))
 }
 
 // givenToFetching is a customer whom the flow has that fetches.

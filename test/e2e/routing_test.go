@@ -4,17 +4,14 @@ package e2e
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"plantao/runtime/n8n"
 	"plantao/test/e2e/devstack"
 	"plantao/test/figure"
 )
@@ -129,15 +126,7 @@ func (p *path) people(t *testing.T) {
 
 // failing: a flow that refuses three turns in a row, and then the team.
 func (p *path) failing(t *testing.T, present func()) {
-	file, err := os.ReadFile("testdata/quebra.json")
-	require.NoError(t, err)
-	secrets := p.s.MustSecrets(t)
-	_, err = n8n.Install(t.Context(), n8n.InstallConfig{
-		URL: "http://" + p.s.IP(t, "n8n", "app") + ":5678", OwnerEmail: "operadora@plantao.example",
-		OwnerPassword: secrets["secret-n8n-owner.value"], FlowToken: secrets["secret-n8n-flow.value"],
-		Workflows: fstest.MapFS{"quebra.json": {Data: file}}, Logger: slog.New(slog.DiscardHandler),
-	})
-	require.NoError(t, err)
+	p.install(t, "quebra")
 	c := p.customer(t, "5511987660045", "Davi")
 	c.Says(t, "FAIL-1", "Isto quebra sempre")
 	require.Equal(t, "Uma pessoa já vem.", c.WaitReceived(t, 1)[0].Text)
