@@ -76,15 +76,15 @@ func (d Decision) Unrouted() (conversation.Unrouted, error) {
 	return u, nil
 }
 
-// within keeps as many bytes of texts as are asked for. A text is cut where a character ends; the rest are empty, since each has its kind.
+// within keeps as many bytes of texts as are asked for. One is cut where a character ends; those after it are empty, as each has its kind.
 func within(texts []string, most int) []string {
 	kept := make([]string, len(texts))
 	for i, t := range texts {
-		if len(t) > most {
-			t = strings.ToValidUTF8(t[:most], "")
+		kept[i] = t[:min(len(t), most)]
+		most -= len(kept[i])
+		if len(kept[i]) < len(t) {
+			kept[i] = strings.ToValidUTF8(kept[i], "")
 		}
-		kept[i] = t
-		most -= len(t)
 	}
 	return kept
 }
