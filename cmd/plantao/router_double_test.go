@@ -52,6 +52,8 @@ type routerScript struct {
 	// Rules are in force; by version also those that were.
 	Rules    string
 	OldRules map[string]string
+	// Decisions are the domain's own type, in the order they were made.
+	Decisions []conversation.Decided
 }
 
 // routerDouble is a running double. It decides with conversation.Decide, and refuses what the router's API refuses.
@@ -100,6 +102,7 @@ func newRouterDouble(script routerScript) *routerDouble {
 	mux.HandleFunc("GET /v1/rules", d.reading(d.rules))
 	mux.HandleFunc("GET /v1/rules/{version}", d.reading(d.rules))
 	mux.HandleFunc("PUT /v1/rules", d.changing(d.putRules))
+	mux.HandleFunc("GET /v1/decisions", d.reading(d.decisions))
 	mux.HandleFunc("GET /v1/dead-letters", d.reading(d.letters))
 	mux.HandleFunc("GET /v1/dead-letters/{letter}", d.reading(func(r *http.Request) (any, error) {
 		l, err := d.letter(r.PathValue("letter"))

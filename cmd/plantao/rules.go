@@ -13,7 +13,8 @@ import (
 )
 
 func newRulesCommand(p *program) *cobra.Command {
-	return group(p, "rules", text.RulesShort, newRulesCheckCommand(p), newRulesApplyCommand(p), newRulesShowCommand(p), newRulesTestCommand(p))
+	return group(p, "rules", text.RulesShort, newRulesCheckCommand(p), newRulesApplyCommand(p), newRulesShowCommand(p), newRulesTestCommand(p),
+		newRulesReplayCommand(p))
 }
 
 // oneFile wants a file's name as the only argument; - is standard input.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
+	"time"
 
 	"plantao/runtime/api"
 	"plantao/runtime/conversation"
@@ -45,4 +47,32 @@ func (s shelf) PutRules(_ context.Context, r conversation.Rulebook) (bool, error
 	changed := s.d.script.Rules != r.Text
 	s.d.script.Rules = r.Text
 	return changed, nil
+}
+
+// decisions are those made since, a page at a time; a place is a number in the script.
+func (d *routerDouble) decisions(r *http.Request) (any, error) {
+	q, err := query(r, "since", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	since, err := time.Parse(time.RFC3339Nano, q.Get("since"))
+	if err != nil {
+		return nil, unlike("since %q", q.Get("since"))
+	}
+	limit := int(number(q, "limit", 50))
+	if d.script.Page > 0 {
+		limit = min(limit, d.script.Page)
+	}
+	list := api.Decisions{Decisions: []api.Decision{}}
+	for i, one := range d.script.Decisions {
+		switch {
+		case i < int(number(q, "after", 0)) || !one.Facts.Now.After(since):
+			continue
+		case len(list.Decisions) == limit:
+			list.Next = strconv.Itoa(i)
+			return list, nil
+		}
+		list.Decisions = append(list.Decisions, api.FromDecided(one, rules.MaxTextBytes))
+	}
+	return list, nil
 }

@@ -37,8 +37,8 @@ const verbSettle conversation.Verb = "settle"
 // reasonWords are the reasons the router itself gives, in the catalogue. Any other is somebody's own words.
 var reasonWords = map[string]text.Key{
 	"message_waits": text.ReasonMessage, "channel_flow": text.ReasonChannel, "channel_has_no_flow": text.ReasonNoFlow,
-	routing.ReasonUnreadable: text.ReasonUnreadable, "agent_at_capacity": text.ReasonCapacity,
-	"offer_not_answered": text.ReasonOffer, "request_not_answered": text.ReasonRequest, "handover_budget": text.ReasonBudget,
+	routing.ReasonUnreadable: text.ReasonUnreadable, conversation.ReasonAtCapacity: text.ReasonCapacity,
+	"offer_not_answered": text.ReasonOffer, "request_not_answered": text.ReasonRequest, conversation.ReasonHandoverBudget: text.ReasonBudget,
 	"human_silent": text.ReasonSilent, "commits_may_be_lost": text.ReasonLost,
 	"dead_letter_redriven": text.ReasonRedriven,
 	"outcome_unknown":      text.ReasonNoAnswer, "sender_lost": text.ReasonSender,

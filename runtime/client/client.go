@@ -188,6 +188,20 @@ func (c *Client) PutRules(ctx context.Context, text string) (api.RulesStored, er
 	return done, err
 }
 
+// Decisions reads one page of whom the router gave conversations that nobody had since a time; after is what the page before called next.
+func (c *Client) Decisions(ctx context.Context, since time.Time, after string, limit int) (api.Decisions, error) {
+	q := url.Values{"since": {since.UTC().Format(time.RFC3339Nano)}}
+	if after != "" {
+		q.Set("after", after)
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	var list api.Decisions
+	err := c.call(ctx, http.MethodGet, "/v1/decisions?"+q.Encode(), nil, nil, &list)
+	return list, err
+}
+
 // PromiseFilter narrows a list of promises. Zero fields do not narrow; a zero Limit is the router's own page.
 type PromiseFilter struct {
 	State, Conversation, After string

@@ -59,7 +59,7 @@ type Scope string
 
 // The scopes.
 const (
-	ScopeRead    Scope = "conversation:read"    // conversations, their audit, agents
+	ScopeRead    Scope = "conversation:read"    // conversations, their audit, agents; what waited when the router decided
 	ScopeAct     Scope = "conversation:act"     // verbs, in the agent's own name
 	ScopeOperate Scope = "conversation:operate" // an operator's: verbs in anybody's name, hold, resume, settle
 	ScopeLock    Scope = "lock"                 // the conversation lock

@@ -411,7 +411,7 @@ func (d *decision) give(to Owner) {
 		wanted = d.before.Offer.To
 	}
 	if to.Kind == OwnedByQueue && wanted.Kind == OwnedByAI {
-		reason = "handover_budget"
+		reason = ReasonHandoverBudget
 		detail["wanted"] = wanted.String()
 	}
 	d.step(d.cmd.Verb, d.cmd.Actor, to, stateOf(to), reason, detail)

@@ -26,13 +26,15 @@ type Store interface {
 	People
 }
 
-// Rulebooks keeps every text of rules that ever was in force.
+// Rulebooks keeps every text of rules that ever was in force, and what was decided.
 type Rulebooks interface {
 	// PutRules stores a text under its version and puts it in force; it has been checked. The capacities it names count from
 	// then on, also those of humans who become known later. Repeating it changes nothing but capacities that were changed since.
 	PutRules(ctx context.Context, r Rulebook) (changed bool, err error)
 	// Rules reads the text stored under a version, or with an empty version the one in force; ErrNoRules.
 	Rules(ctx context.Context, tenant, version string) (Rulebook, error)
+	// Decisions lists whom the router gave conversations that nobody had, in the order it did, with what each was like then.
+	Decisions(ctx context.Context, f DecisionFilter) ([]Decided, error)
 }
 
 // Promises keeps what customers were promised by SLAs. A claim makes them.

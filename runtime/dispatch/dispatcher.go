@@ -358,7 +358,7 @@ func (d *Dispatcher) claim(ctx context.Context, u conversation.Unrouted, to rout
 	c.Promises = to.Promises
 	result, err := d.c.Store.Do(ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
-		c.To, c.Reason, c.Say = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity", ""
+		c.To, c.Reason, c.Say = conversation.Owner{Kind: conversation.OwnedByQueue}, conversation.ReasonAtCapacity, ""
 		if c.Plan != nil && !c.Plan.Last() { // it has another target
 			plan := *c.Plan
 			plan.Next, plan.Wait = true, soonest

@@ -31,6 +31,8 @@ func TestPlansStayOnTheirIndexes(t *testing.T) {
 		{"due_plans", "100", []string{"plan_due", "conversation_pkey"}},
 		{"next_due", "'{}', 3", []string{"conversation_due", "one_turn", "turn_follow"}},
 		{"judge_promises", "10", []string{"promise_due", "audit_pkey", "turn_pkey", "outbox_pkey", "inbox_history"}},
+		{"decisions", "'default', now(), 0, 0, 100, 64", []string{"audit_claim", "Index Scan Backward using audit_pkey", "inbox_pending", "inbox_turn",
+			"Index Scan Backward using inbox_history", "Index Scan Backward using turn_pkey", "human_stretch_pkey", "dead_letter_conversation", "inbox_pkey"}},
 		{"restart_conversation", "3, '1 min'", []string{"conversation_due", "one_turn", "agent_pkey"}},
 	} {
 		text, err := os.ReadFile("sql/" + c.statement + ".sql")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,6 +18,7 @@ var (
 	putRulesSQL      = query("put_rules")
 	putCapacitiesSQL = query("put_capacities")
 	rulesSQL         = query("rules")
+	decisionsSQL     = query("decisions")
 )
 
 // PutRules implements conversation.Rulebooks.
@@ -55,4 +58,40 @@ func (s *Store) Rules(ctx context.Context, tenant, version string) (conversation
 		return conversation.Rulebook{}, fmt.Errorf("read rules %q: %w", version, err)
 	}
 	return r, nil
+}
+
+// withoutRules begins the version of decisions for which there were no rules.
+const withoutRules = "channel-flow/"
+
+// Decisions implements conversation.Rulebooks.
+func (s *Store) Decisions(ctx context.Context, f conversation.DecisionFilter) ([]conversation.Decided, error) {
+	after := f.After
+	if after == (conversation.DecisionPlace{}) {
+		after.At = f.Since
+	}
+	return collect(ctx, s, "list decisions", func(row pgx.CollectableRow) (conversation.Decided, error) {
+		var (
+			d             conversation.Decided
+			v             = &d.Facts
+			owner, last   string
+			since, before *time.Time
+		)
+		err := row.Scan(&d.Conversation, &d.Seq, &v.Now, &owner, &d.Reason, &d.RuleVersion,
+			&d.Tenant, &d.Channel, &d.Flow, &d.State, &d.Epoch, &v.Contact.Name, &v.Contact.JID, &last, &v.LastOwnerAt,
+			&v.Texts, &v.Kinds, &v.Waiting, &since, &v.Before, &before, &v.Stretches)
+		if err != nil {
+			return d, err
+		}
+		v.Since, v.BeforeAt, v.LastOwner = value(since), value(before), conversation.Nobody
+		if !strings.HasPrefix(d.RuleVersion, withoutRules) {
+			d.Rules = d.RuleVersion
+		}
+		if d.Owner, err = conversation.ParseOwner(owner); err != nil {
+			return d, fmt.Errorf("entry %d of conversation %s: %w", d.Seq, d.Conversation, err)
+		}
+		if last != string(conversation.OwnedByNone) {
+			v.LastOwner, err = conversation.ParseOwner(last)
+		}
+		return d, err
+	}, decisionsSQL, f.Tenant, after.At, after.Conversation, after.Seq, bounded(f.Limit), conversation.FactsMessages)
 }

@@ -119,6 +119,7 @@ func (s *Server) register(c APIConfig, version string) huma.API {
 	a.media(spec)
 	a.channels(spec)
 	a.rules(spec)
+	a.decisions(spec)
 	a.promises(spec)
 	return spec
 }

@@ -162,7 +162,7 @@ func (r *replica) route() string {
 	}
 	result, err := r.line.Do(r.w.ctx, c)
 	if errors.Is(err, conversation.ErrAtCapacity) {
-		c.To, c.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, "agent_at_capacity"
+		c.To, c.Reason = conversation.Owner{Kind: conversation.OwnedByQueue}, conversation.ReasonAtCapacity
 		result, err = r.line.Do(r.w.ctx, c)
 	}
 	return fmt.Sprintf("%s routes conversation %s of epoch %d to %s", r.name, u.Conversation, u.Epoch, c.To) + done(result, err)

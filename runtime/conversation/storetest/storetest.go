@@ -72,7 +72,7 @@ func acting(o conversation.Owner) conversation.Actor {
 // Run runs every case against a fixture of its own.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	for _, cases := range []map[string]func(*world){verbCases, repeatCases, raceCases, turnCases, settleCases, deadlineCases, agentCases,
-		mergeCases, midTurnCases, letterCases, ruleCases, planCases, peopleCases, promiseCases} {
+		mergeCases, midTurnCases, letterCases, ruleCases, decisionCases, planCases, peopleCases, promiseCases} {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
