@@ -32,6 +32,8 @@ type Facts struct {
 	Before      int64      `json:"before" doc:"How many messages came before them"`
 	BeforeAt    *time.Time `json:"before_at,omitempty" doc:"When the last of those came"`
 	Stretches   int        `json:"stretches" doc:"How often a human had the conversation"`
+	Attempts    int        `json:"attempts" doc:"How many turns had failed since an AI answered last"`
+	Labels      []string   `json:"labels" doc:"Those the conversation has in Chatwoot today"`
 	LastOwner   string     `json:"last_owner" doc:"Who had it before, kind:id; none: nobody"`
 	LastOwnerAt time.Time  `json:"last_owner_at" doc:"Until when"`
 }
@@ -50,6 +52,7 @@ func FromDecided(d conversation.Decided, textBytes int) Decision {
 		Channel: d.Channel, Flow: d.Flow, State: string(d.State), Facts: Facts{
 			Contact: Contact{ID: f.Contact.JID, Name: f.Contact.Name}, Texts: within(f.Texts, textBytes), Kinds: append([]string{}, f.Kinds...), Waiting: f.Waiting,
 			Since: orAbsent(f.Since), Before: f.Before, BeforeAt: orAbsent(f.BeforeAt), Stretches: f.Stretches,
+			Attempts: f.Attempts, Labels: append([]string{}, f.Labels...),
 			LastOwner: f.LastOwner.String(), LastOwnerAt: f.LastOwnerAt.UTC(),
 		},
 	}
@@ -62,6 +65,7 @@ func (d Decision) Unrouted() (conversation.Unrouted, error) {
 		Facts: conversation.Facts{
 			Now: d.At, Contact: conversation.Contact{JID: d.Facts.Contact.ID, Name: d.Facts.Contact.Name}, Texts: d.Facts.Texts, Kinds: d.Facts.Kinds,
 			Waiting: d.Facts.Waiting, Since: orZero(d.Facts.Since), Before: d.Facts.Before, BeforeAt: orZero(d.Facts.BeforeAt), Stretches: d.Facts.Stretches,
+			Attempts: d.Facts.Attempts, Labels: d.Facts.Labels,
 			LastOwner: conversation.Nobody, LastOwnerAt: d.Facts.LastOwnerAt,
 		},
 	}

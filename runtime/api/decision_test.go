@@ -15,8 +15,8 @@ func TestADecisionComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	for _, facts := range []conversation.Facts{
-		{Now: noon, LastOwner: conversation.Nobody, LastOwnerAt: noon, Texts: []string{}, Kinds: []string{}},
-		{Now: noon, Contact: conversation.Contact{JID: "5511987654321@s.whatsapp.net", Name: "Maria"}, Texts: []string{"a", "b"}, Kinds: []string{"x", "y"}, Waiting: 2,
+		{Now: noon, LastOwner: conversation.Nobody, LastOwnerAt: noon, Texts: []string{}, Kinds: []string{}, Labels: []string{}},
+		{Now: noon, Contact: conversation.Contact{JID: "5511987654321@s.whatsapp.net", Name: "Maria"}, Attempts: 2, Labels: []string{"vip"}, Texts: []string{"a", "b"}, Kinds: []string{"x", "y"}, Waiting: 2,
 			Since: noon.Add(-time.Minute), Before: 7, BeforeAt: noon.Add(-time.Hour), Stretches: 3,
 			LastOwner: conversation.Owner{Kind: conversation.OwnedByQueue, ID: "noite"}, LastOwnerAt: noon.Add(-time.Hour)},
 	} {

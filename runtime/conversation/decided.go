@@ -3,7 +3,7 @@ package conversation
 import "time"
 
 // Decided is a decision of the router's in its history: a conversation nobody had, as it was then, and who was given it. What it was is
-// put together from what became of it. Its contact's name and its channel's flow are those of today, a message that was corrected
+// put together from what became of it. Its contact's name, its labels and its channel's flow are those of today, a message that was corrected
 // later has today's text, and one that the customer took back is not there.
 type Decided struct {
 	// Facts are filled also where no rules were in force; Facts.Now is when it was decided. Rules are those in force then.

@@ -78,7 +78,7 @@ func (s *Store) Decisions(ctx context.Context, f conversation.DecisionFilter) ([
 		)
 		err := row.Scan(&d.Conversation, &d.Seq, &v.Now, &owner, &d.Reason, &d.RuleVersion,
 			&d.Tenant, &d.Channel, &d.Flow, &d.State, &d.Epoch, &v.Contact.Name, &v.Contact.JID, &last, &v.LastOwnerAt,
-			&v.Texts, &v.Kinds, &v.Waiting, &since, &v.Before, &before, &v.Stretches)
+			&v.Texts, &v.Kinds, &v.Waiting, &since, &v.Before, &before, &v.Stretches, &v.Attempts, &v.Labels)
 		if err != nil {
 			return d, err
 		}

@@ -28,7 +28,7 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
        coalesce(had.owner, 'none'), coalesce(freed.at, c.created_at),
        coalesce(w.texts, '{}'), coalesce(w.kinds, '{}'), w.waiting, w.since,
        greatest(w.last_seq, numbered.seq, 0) + w.went - w.waiting,
-       greatest(before.at, w.dead_at), coalesce(read.no, 0)
+       greatest(before.at, w.dead_at), coalesce(read.no, 0), coalesce(failed.no, 0), coalesce(label.labels, '{}')
   from d
  cross join lateral (
         select c.tenant, c.channel, c.contact_name, c.chat_jid, c.created_at, (select flow from channel where name = c.channel) as flow
@@ -160,4 +160,15 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
            and i.seq is not null and i.received_at <= d.at and i.id <> all (coalesce(moved.came, '{}'))
          order by i.id desc
          limit 1) numbered on true
+  left join lateral (
+        select count(*) as no
+          from turn t
+         where t.conversation_id = d.conversation_id and t.kind = 'ai' and t.state = 'failed' and t.ended_at <= d.at and t.no <= turns.no
+           and t.no > coalesce((select x.no from turn x
+                                 where x.conversation_id = d.conversation_id and x.kind = 'ai' and x.state = 'done' and x.ended_at <= d.at and x.no <= turns.no
+                                 order by x.no desc limit 1), 0)
+        offset 0) failed on true
+  -- Nobody notes when a label was given.
+  left join lateral (
+        select m.labels from chatwoot_conversation m where m.conversation_id = d.conversation_id offset 0) label on true
  order by d.at, d.conversation_id, d.seq
