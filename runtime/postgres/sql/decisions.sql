@@ -105,6 +105,23 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
                 limit (a.detail ->> 'moved')::bigint) x
          where a.conversation_id = d.conversation_id and a.seq > d.seq and a.verb in ('merge', 'follow')
            and coalesce(a.detail ->> 'moved', '0') <> '0') moved on true
+  -- A turn takes all that waits, so that what waited then and was answered was so by the first turn after it that kept what it took, and
+  -- the next one had later messages only. Redriven messages and those of a merge go their own ways: then all is looked at.
+  left join lateral (
+        select one.no, (select min(i.id) from inbox i
+                         where i.conversation_id = d.conversation_id
+                           and i.turn_no = (select i.turn_no from inbox i
+                                             where i.conversation_id = d.conversation_id and i.turn_no > one.no
+                                             order by i.turn_no
+                                             limit 1)) as id
+          from (select i.turn_no as no from inbox i
+                 where i.conversation_id = d.conversation_id and i.turn_no > coalesce(turns.no, 0)
+                 order by i.turn_no
+                 limit 1) one
+         where coalesce(cardinality(moved.came), 0) = 0
+           and not exists (select 1 from dead_letter l
+                            where l.conversation_id = d.conversation_id and l.state = 'redriven' and l.decided_at > d.at offset 0)
+        offset 0) until on true
  cross join lateral (
         select array_agg(m.text order by m.at, m.place) filter (where m.waited and m.n <= $6) as texts,
                array_agg(m.type order by m.at, m.place) filter (where m.waited and m.n <= $6) as kinds,
@@ -123,9 +140,11 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
                                 union all
                                 select i.id, i.seq, i.text, i.type, i.wa_ts, i.received_at, false from inbox i
                                  where i.conversation_id = d.conversation_id and i.turn_no > coalesce(turns.no, 0)
+                                   and i.turn_no <= coalesce(until.no, 2147483647)
                                 union all
                                 select i.id, i.seq, i.text, i.type, i.wa_ts, i.received_at, false from inbox i
                                  where later.ended and i.conversation_id = d.conversation_id and i.turn_no is null
+                                   and i.id < coalesce(until.id, 9223372036854775807)
                                    and (i.state in ('done', 'human', 'dead') or i.state = 'ignored' and i.reason in ('human_on_phone', 'closed'))
                                    and (i.state = 'human'
                                         and not exists (select 1 from human_stretch s
@@ -142,7 +161,7 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
           from inbox i
          where i.conversation_id = d.conversation_id
            and (i.state in ('done', 'human', 'dead') or i.state = 'ignored' and i.reason in ('human_on_phone', 'closed'))
-           and i.received_at <= d.at
+           and i.id < coalesce(until.id, 9223372036854775807) and i.received_at <= d.at
            and (i.turn_no <= turns.no and i.turn_no is distinct from wire.no
                 or i.state = 'human' and exists (select 1 from human_stretch s
                                                   where s.conversation_id = d.conversation_id and s.no <= read.no
@@ -157,7 +176,7 @@ select d.conversation_id, d.seq, d.at, d.owner, d.reason, d.rule_version,
           from inbox i
          where i.conversation_id = d.conversation_id
            and (i.state in ('done', 'human', 'dead') or i.state = 'ignored' and i.reason in ('human_on_phone', 'closed'))
-           and i.seq is not null and i.received_at <= d.at and i.id <> all (coalesce(moved.came, '{}'))
+           and i.id < coalesce(until.id, 9223372036854775807) and i.seq is not null and i.received_at <= d.at and i.id <> all (coalesce(moved.came, '{}'))
          order by i.id desc
          limit 1) numbered on true
   left join lateral (
