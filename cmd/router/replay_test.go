@@ -22,7 +22,7 @@ func TestDecisionsAreReadOverTheAPI(t *testing.T) {
 	for _, jid := range []string{testCustomer, "5511900000001@s.whatsapp.net", "5511900000002@s.whatsapp.net"} {
 		require.Equal(t, http.StatusOK, r.post(upsert(uuid.NewString(), jid, "quero falar com gente")).status)
 	}
-	reader := r.as("operator:reader", conversation.ScopeRead)
+	reader := r.as("operator:reader", conversation.ScopeOperate)
 	since := time.Now().Add(-time.Hour)
 	require.Eventually(t, func() bool {
 		list, err := reader.Decisions(t.Context(), since, "", 0)
@@ -46,7 +46,7 @@ func TestDecisionsAreReadOverTheAPI(t *testing.T) {
 	require.Empty(t, last.Decisions)
 	require.Empty(t, last.Next)
 
-	_, err = r.as("human:ana", conversation.ScopeAct).Decisions(t.Context(), since, "", 0)
+	_, err = r.as("human:ana", conversation.ScopeAct, conversation.ScopeRead).Decisions(t.Context(), since, "", 0)
 	require.ErrorIs(t, err, conversation.ErrScope)
 	for _, place := range []string{"7", "1-2"} {
 		_, err = reader.Decisions(t.Context(), since, place, 0)

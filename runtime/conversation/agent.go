@@ -59,9 +59,9 @@ type Scope string
 
 // The scopes.
 const (
-	ScopeRead    Scope = "conversation:read"    // conversations, their audit, agents; what waited when the router decided
+	ScopeRead    Scope = "conversation:read"    // conversations, their audit, agents
 	ScopeAct     Scope = "conversation:act"     // verbs, in the agent's own name
-	ScopeOperate Scope = "conversation:operate" // an operator's: verbs in anybody's name, hold, resume, settle
+	ScopeOperate Scope = "conversation:operate" // an operator's: verbs in anybody's name, hold, resume, settle, rules; what customers wrote, to replay rules
 	ScopeLock    Scope = "lock"                 // the conversation lock
 	ScopeAgents  Scope = "agent:write"          // names, capacities, anybody's presence
 )

@@ -31,7 +31,7 @@ type DecisionFilter struct {
 	Tenant string    // required
 	Since  time.Time // required: history is long
 	After  DecisionPlace
-	Limit  int // zero, or more than 500, means 500
+	Limit  int // zero means 500, the largest page
 }
 
 // The reasons of claims in which somebody else than the rules had the last word.

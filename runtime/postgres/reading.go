@@ -22,7 +22,7 @@ var (
 	auditTrailSQL        = query("audit_trail")
 )
 
-// maxListed bounds every list.
+// maxListed is the largest page of a list.
 const maxListed = 500
 
 // collect runs a query and scans each row.
@@ -134,11 +134,12 @@ func (s *Store) List(ctx context.Context, f conversation.Filter) ([]conversation
 	return list, nil
 }
 
+// bounded is a limit within bounds. One more than the largest page says whether there is another.
 func bounded(limit int) int {
-	if limit <= 0 || limit > maxListed {
+	if limit <= 0 {
 		return maxListed
 	}
-	return limit
+	return min(limit, maxListed+1)
 }
 
 // Trail implements conversation.Ownership.

@@ -26,7 +26,7 @@ type decisionsOutput struct{ Body api.Decisions }
 const decisionTextBytes = rules.MaxTextBytes + utf8.UTFMax
 
 func (a *API) decisions(spec huma.API) {
-	add(a, spec, operation{scopes: reads, Operation: huma.Operation{
+	add(a, spec, operation{scopes: []conversation.Scope{conversation.ScopeOperate}, Operation: huma.Operation{
 		OperationID: "list-decisions", Method: http.MethodGet, Path: "/v1/decisions",
 		Summary: "Whom the router gave conversations that nobody had, and what they were like then, in the order of time",
 		Description: "What rules may ask about is put together from what became of each message since. It has what customers wrote. A contact's name and a " +

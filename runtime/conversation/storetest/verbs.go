@@ -12,6 +12,7 @@ import (
 )
 
 var verbCases = map[string]func(*world){
+	"APageAndOneMore":              aPageAndOneMore,
 	"ClaimPassRelease":             claimPassRelease,
 	"OfferAcceptDecline":           offerAcceptDecline,
 	"TakeAndHandBack":              takeAndHandBack,
@@ -379,4 +380,21 @@ func aiToAIBudget(w *world) {
 		x.do(conversation.Command{Verb: conversation.VerbPass, To: conversation.Owner{Kind: conversation.OwnedByAI, ID: fmt.Sprint(i)}})
 	}
 	x.stands("AI_ACTIVE ai:5 7")
+}
+
+// aPageAndOneMore: whoever asks for a full page and one more learns that there is another.
+func aPageAndOneMore(w *world) {
+	var events []conversation.Event
+	for i := range 502 {
+		events = append(events, conversation.Event{Tenant: tenant, Channel: channel, Kind: conversation.KindMessage, WAID: fmt.Sprint("page-", i),
+			ChatJID: fmt.Sprintf("page-%d@lid", i), Type: "text", Text: "x", Body: []byte(`{}`), State: conversation.Pending, Begins: true})
+	}
+	_, err := w.store().Receive(w.t.Context(), events, conversation.Window{})
+	require.NoError(w.t, err)
+	list := func(limit int) int {
+		found, err := w.store().List(w.t.Context(), conversation.Filter{Tenant: tenant, Limit: limit})
+		require.NoError(w.t, err)
+		return len(found)
+	}
+	require.Equal(w.t, []int{500, 501, 501, 7}, []int{list(0), list(501), list(9999), list(7)})
 }
