@@ -95,6 +95,9 @@ func TestPlansUnderRandomSchedules(t *testing.T) {
 	}
 	seen := w.count(`select count(distinct verb) from audit where actor = 'router' and verb in ('claim', 'offer', 'expire', 'pass', 'queue')`)
 	require.Equal(t, 5, seen, "the schedule had some of everything")
+	require.Greater(t, w.count(`select count(distinct rule_version) from audit where verb = 'claim' and rule_version <> ''`), 1, "and rules that changed")
+	require.Zero(t, w.count(`select count(*) from inbox i join conversation c on c.id = i.conversation_id
+		where i.state = 'pending' and c.owner_kind in ('ai', 'none') and c.state <> 'SUSPENDED'`), "and no message was passed over for it")
 }
 
 // crowd is a customer base and the people who serve it.
@@ -110,9 +113,13 @@ func (w *crowd) begin() {
 	_, err := w.a.UpsertChannel(w.Context(), postgres.ChannelRow{Channel: conversation.Channel{Name: "p", Tenant: conversation.DefaultTenant, Flow: "f",
 		HookSecretSHA256: sha256.Sum256([]byte("x"))}, Integration: "EVOLUTION", Number: "5511900000000"})
 	require.NoError(w, err)
-	_, _, err = routing.PutInForce(w.Context(), w.a, conversation.Rulebook{Tenant: conversation.DefaultTenant, Text: moodyRules, By: "operator:op"})
-	require.NoError(w, err)
+	w.rules(moodyRules)
 	w.appear()
+}
+
+func (w *crowd) rules(text string) {
+	_, _, err := routing.PutInForce(w.Context(), w.a, conversation.Rulebook{Tenant: conversation.DefaultTenant, Text: text, By: "operator:op"})
+	require.NoError(w, err)
 }
 
 // appear is what the desk tells: who is there, each now and then.
@@ -166,6 +173,7 @@ func (w *crowd) step() {
 	switch w.random.IntN(8) {
 	case 0:
 		w.appear()
+		w.rules(fmt.Sprintf("# %d\n", w.random.IntN(5)) + moodyRules) // other rules are put in force while all runs
 	case 1, 2: // time passes
 		w.age(time.Duration(w.random.IntN(20)) * time.Second)
 	default:
