@@ -62,7 +62,9 @@ type Plan struct {
 	Step    int       // the target being tried
 	Since   time.Time // when its turn came
 	Tried   []string  `json:",omitempty"` // humans who were offered it and did not accept, since then
-	Failed  int       `json:",omitempty"` // turns of the AI that failed, since then
+	Failed  int       `json:",omitempty"` // turns of the AI that failed in a row, since then
+	// Answered is the turn in which an AI had answered last when Failed was counted.
+	Answered int `json:",omitempty"`
 	// Next is set when the present target has failed: the next one is to be tried now.
 	Next bool `json:",omitempty"`
 	// Wait is how soon to look at it again; zero: not before something happens.
@@ -145,6 +147,8 @@ type Plans interface {
 	DuePlans(ctx context.Context, limit int) ([]DuePlan, error)
 	// Mates lists a team's humans by id; of an empty team, the human named.
 	Mates(ctx context.Context, tenant, team, id string) ([]Mate, error)
+	// Place is the place a conversation has in a queue, 1 for the first; if it is not there, the place it would have.
+	Place(ctx context.Context, tenant, queue string, id ID) (int, error)
 	// KeepPlan writes a plan anew that still belongs to its conversation's epoch, and when it is due again; false if it does not any more.
 	KeepPlan(ctx context.Context, d DuePlan) (bool, error)
 }

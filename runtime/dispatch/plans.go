@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"plantao/runtime/conversation"
@@ -82,10 +84,15 @@ func (d *Dispatcher) mates(ctx context.Context, due conversation.DuePlan, known 
 		return list, nil
 	}
 	list, err := d.c.Store.Mates(ctx, of.tenant, of.team, of.id)
-	if err == nil {
-		known[of] = list
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	if len(list) == 0 && of.team != "" && due.Now.Sub(due.Since) < d.c.Poll+time.Second { // at its first look
+		d.c.Logger.WarnContext(ctx, "nobody is in the team, so the conversation waits in its queue; look at the team's name in the rules and its agents in chatwoot",
+			"conversation", due.Conversation, "team", of.team, "rule", due.Rule, "rules", due.Version)
+	}
+	known[of] = list
+	return list, nil
 }
 
 // offer offers the conversation to a human. Until they accept, the queue has it.
@@ -118,10 +125,17 @@ func (d *Dispatcher) offer(ctx context.Context, due conversation.DuePlan, human 
 func (d *Dispatcher) onward(ctx context.Context, due conversation.DuePlan) error {
 	t := due.Target()
 	if t.Kind == conversation.TargetSay || t.Owner() == due.Owner { // it stays where it is
-		if t.Say != "" {
+		if say := t.Say; say != "" {
+			if strings.Contains(say, conversation.PlaceInQueue) {
+				place, err := d.c.Store.Place(ctx, due.Tenant, due.Owner.ID, due.Conversation)
+				if err != nil {
+					return err
+				}
+				say = strings.ReplaceAll(say, conversation.PlaceInQueue, strconv.Itoa(place))
+			}
 			_, _, err := d.c.Store.Say(ctx, conversation.Said{
 				Tenant: due.Tenant, Conversation: due.Conversation, Kind: conversation.SaidByRouter, By: "router", IfEpoch: due.Epoch,
-				Source: fmt.Sprintf("plan/%s/%d/%d", due.Conversation, due.Epoch, due.Step), Parts: []conversation.Part{{Text: t.Say}},
+				Source: fmt.Sprintf("plan/%s/%d/%d", due.Conversation, due.Epoch, due.Step), Parts: []conversation.Part{{Text: say}},
 				Within: sayWithin,
 			})
 			if err != nil {

@@ -36,6 +36,8 @@ func (s *planned) KeepPlan(_ context.Context, d conversation.DuePlan) (bool, err
 	return true, nil
 }
 
+func (*planned) Place(context.Context, string, string, conversation.ID) (int, error) { return 3, nil }
+
 func (s *planned) Say(_ context.Context, said conversation.Said) (int, bool, error) {
 	s.said = append(s.said, said)
 	return 1, true, nil
@@ -97,7 +99,7 @@ func TestWhoIsFullIsPassedOver(t *testing.T) {
 func TestTheNextTarget(t *testing.T) {
 	t.Parallel()
 	ai := conversation.Target{Kind: conversation.TargetAI, ID: "f", Attempts: 1, Say: "Um momento."}
-	waits := conversation.Target{Kind: conversation.TargetQueue, ID: "vendas", Say: "Espere."}
+	waits := conversation.Target{Kind: conversation.TargetQueue, ID: "vendas", Say: "Espere: {position}."}
 	word := conversation.Target{Kind: conversation.TargetSay, Say: "Amanhã."}
 	past := func(targets ...conversation.Target) conversation.DuePlan {
 		d := due(1, targets...)
@@ -114,7 +116,7 @@ func TestTheNextTarget(t *testing.T) {
 	}{
 		{"another agent", past(team, ai), false, []any{conversation.VerbPass, conversation.Owner{Kind: conversation.OwnedByAI, ID: "f"}, "Um momento."}, "", false},
 		{"one without room", past(team, ai, word), true, nil, "", true},
-		{"the same queue", past(team, waits), false, nil, "Espere.", false},
+		{"the same queue", past(team, waits), false, nil, "Espere: 3.", false},
 		{"a word", past(team, word), false, nil, "Amanhã.", false},
 	} {
 		s := &planned{plans: []conversation.DuePlan{c.plan}, full: map[conversation.Owner]bool{ai.Owner(): c.full}}

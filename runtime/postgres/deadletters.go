@@ -135,7 +135,7 @@ func (p *pipe) redrive(ctx context.Context, row *lockedConversation, l conversat
 		return err
 	}
 	if change.Gives && row.bounded {
-		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID)
+		p.queue(checkCapacitySQL, after.Tenant, after.Owner.Kind, after.Owner.ID, false)
 	}
 	p.queue(redriveSQL, l.Conversation, l.Turn, l.ID, d.Actor.String())
 	return p.commit(ctx)

@@ -50,6 +50,15 @@ func (s *Store) Mates(ctx context.Context, tenant, team, id string) ([]conversat
 	}, matesSQL, tenant, team, id)
 }
 
+// Place implements conversation.Plans.
+func (s *Store) Place(ctx context.Context, tenant, queue string, id conversation.ID) (place int, err error) {
+	err = again(ctx, func() error { return s.pool.QueryRow(ctx, placeSQL, tenant, queue, id).Scan(&place) })
+	if err != nil {
+		return 0, fmt.Errorf("find the place of conversation %s: %w", id, err)
+	}
+	return place, nil
+}
+
 // KeepPlan implements conversation.Plans.
 func (s *Store) KeepPlan(ctx context.Context, d conversation.DuePlan) (bool, error) {
 	body, err := json.Marshal(d.Plan)
@@ -65,14 +74,20 @@ func (s *Store) KeepPlan(ctx context.Context, d conversation.DuePlan) (bool, err
 
 // planOf reads the plan of a conversation that is locked; nil if it has none that is not void.
 func (p *pipe) planOf(ctx context.Context, c conversation.Conversation) (*conversation.Plan, error) {
-	var body []byte
-	found, err := p.ask(ctx, func(r pgx.Row) error { return r.Scan(&body) }, planOfSQL, c.ID, c.Epoch)
+	var (
+		body     []byte
+		answered int
+	)
+	found, err := p.ask(ctx, func(r pgx.Row) error { return r.Scan(&body, &answered) }, planOfSQL, c.ID, c.Epoch)
 	if err != nil || !found {
 		return nil, err
 	}
 	plan := &conversation.Plan{}
 	if err := json.Unmarshal(body, plan); err != nil {
 		return nil, fmt.Errorf("read the plan of conversation %s: %w", c.ID, err)
+	}
+	if plan.Answered != answered { // those that failed before are no longer in a row with what fails now
+		plan.Failed, plan.Answered = 0, answered
 	}
 	return plan, nil
 }

@@ -213,7 +213,7 @@ func TestRemovedGuardsAreMissed(t *testing.T) {
 		{name: "messages are stranded", plant: func(f *faulty) conversation.Store { return strands{f} }, want: []invariant.ID{invariant.Live}},
 		{name: "tenants are crossed", seed: 4, plant: func(f *faulty) conversation.Store { return crossesTenants{f} }, want: []invariant.ID{invariant.Ten}},
 		{name: "capacity is not counted", want: []invariant.ID{invariant.Cap},
-			prepare: "create or replace function check_capacity(t text, k text, a text) returns void language sql as 'select'"},
+			prepare: "create or replace function check_capacity(t text, k text, a text, offers boolean default false) returns void language sql as 'select'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

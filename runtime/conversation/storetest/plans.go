@@ -192,13 +192,21 @@ func anAITriesAgain(w *world) {
 		require.ErrorIs(w.t, err, conversation.ErrNothingDue, "after a while")
 		w.Age(10 * time.Second << i)
 	}
+	answered := x.turn(w.me) // which ends the row
+	require.NoError(w.t, w.store().Reply(w.t.Context(), answered.TurnRef, answered.Token, nil))
+	x.write()
+	for i := range 2 {
+		x.fails(conversation.ReasonDeadline)
+		x.stands(fmt.Sprintf("AI_ACTIVE %s %d", aiF, epoch))
+		w.Age(10 * time.Second << i)
+	}
 	x.fails(conversation.ReasonFlowRefused)
 	x.stands(fmt.Sprintf("HUMAN_QUEUED queue %d", epoch+1))
 	due := w.due()
 	require.Len(w.t, due, 1)
 	require.True(w.t, due[0].Next, "the next target is to be tried")
 	require.Zero(w.t, w.DeadLetters(x.id), "it has not been given up")
-	require.Equal(w.t, []string{"pending"}, w.Messages(x.id))
+	require.Equal(w.t, []string{"done", "pending"}, w.Messages(x.id))
 	trail := x.trail()
 	require.Equal(w.t, []string{conversation.ReasonFlowRefused, "v"}, []string{trail[len(trail)-1].Reason, trail[len(trail)-1].RuleVersion})
 }
@@ -251,6 +259,14 @@ func placeInTheQueue(w *world) {
 	require.Equal(w.t, "Você é o número 2.", say())
 	w.talkOf(queue)
 	require.Equal(w.t, "Você é o número 3.", say(), "another queue is another queue")
+	place := func(queue string, id conversation.ID) int {
+		n, err := w.store().Place(w.t.Context(), tenant, queue, id)
+		require.NoError(w.t, err)
+		return n
+	}
+	list, err := w.store().List(w.t.Context(), conversation.Filter{Tenant: tenant, Owner: vendas})
+	require.NoError(w.t, err)
+	require.Equal(w.t, []int{1, 2, 3, 4, 2}, []int{place("vendas", list[0].ID), place("vendas", list[1].ID), place("vendas", list[2].ID), place("vendas", 0), place("", 0)})
 }
 
 func onlyTheRouterMayPlan(w *world) {
