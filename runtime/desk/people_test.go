@@ -49,7 +49,7 @@ func TestPeopleComeFromChatwoot(t *testing.T) {
 	defer cancel()
 	go d.Run(ctx)
 	knows := func(want map[string]conversation.Presence) {
-		require.Eventually(t, func() bool { return fmt.Sprint(l.mates("vendas")) == fmt.Sprint(want) }, 20*time.Second, 20*time.Millisecond, "%v", want)
+		require.Eventually(t, func() bool { return fmt.Sprint(l.mates("vendas")) == fmt.Sprint(want) }, time.Minute, 20*time.Millisecond, "%v", want)
 	}
 	knows(map[string]conversation.Presence{ana: conversation.Offline, bia: conversation.Offline})
 	l.looksIn(ana)
