@@ -120,6 +120,10 @@
 //	router killed, part on the wire    ambiguous; sent only by proof: sender superseded and read-back shows the text
 //	n8n 404, 408, 425, 429, 5xx,       repeated with back-off, not before Retry-After, until the turn's deadline, then dead letter,
 //	no answer                          HUMAN_QUEUED, and the agent's holding message, once until a turn is answered again
+//	a turn fails without an answer,    its messages go on waiting: for the same agent after a pause while it has attempts left, then for
+//	and a rule names who tries next    the next target; a dead letter only after the last
+//	a human who is offered it is       the offer ends by its deadline and the next one is asked; the queue has it all the while
+//	away, or a router is killed then
 //	a flow fails again and again       it is left alone for a while: its turns wait, until their deadline; others are not concerned
 //	a flow hangs                       it takes no more than its share of a replica's turns; its other conversations wait
 //	router killed, answer sent,        what was to follow is found with the turn and done; the turn's key makes it once

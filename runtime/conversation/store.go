@@ -160,7 +160,8 @@ type Turns interface {
 	Reply(ctx context.Context, t TurnRef, token string, parts []Part, then ...Then) error
 	// Cancel ends a turn that was refused because the epoch moved on. Its messages wait again if no part was sent.
 	Cancel(ctx context.Context, t TurnRef, reason string) error
-	// Fail gives a turn up: dead letter, and the conversation goes to the human queue if the epoch is still the turn's. If the
+	// Fail gives a turn up. Its plan may have somebody who tries next (Plan.AfterFailure); otherwise it is a dead letter, and the
+	// conversation goes to the human queue if the epoch is still the turn's. If the
 	// agent did not answer, the customer is told what the agent wants said then, once until a turn of theirs is answered again.
 	// ErrTurnClosed if the turn is not held as given. An ambiguous turn may be failed by its sender only, who knows that
 	// the part was not sent.

@@ -199,7 +199,7 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeDone       Outcome = "done"        // every part is sent, or there was none
-	OutcomeFailed     Outcome = "failed"      // dead letter, HUMAN_QUEUED
+	OutcomeFailed     Outcome = "failed"      // somebody else tries, or dead letter and HUMAN_QUEUED
 	OutcomeCancelled  Outcome = "cancelled"   // the conversation changed owner
 	OutcomeAmbiguous  Outcome = "ambiguous"   // a part's fate is unknown
 	OutcomeLost       Outcome = "lost"        // another process holds the turn, or the store could not be told

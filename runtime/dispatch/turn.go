@@ -213,7 +213,7 @@ func (d *Dispatcher) giveUp(ctx context.Context, t conversation.Turn, f conversa
 	if err != nil {
 		return d.lost(ctx, t, "give turn up", err)
 	}
-	d.c.Logger.ErrorContext(ctx, "turn given up: dead letter, conversation waits for a human",
+	d.c.Logger.ErrorContext(ctx, "turn given up: who the rule names next tries, or it is a dead letter and waits for a human",
 		"conversation", t.Conversation, "turn", t.No, "reason", f.Reason, "detail", f.Detail)
 	return conversation.OutcomeFailed
 }
