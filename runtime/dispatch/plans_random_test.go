@@ -35,6 +35,29 @@ func (f *moodyFlow) Ask(context.Context, conversation.Turn) (conversation.Answer
 	return conversation.Answer{}, nil
 }
 
+// wire is a gate before a phone that takes everything.
+type wire struct {
+	store   *postgres.Store
+	process conversation.Process
+}
+
+func (g wire) Send(ctx context.Context, t conversation.Turn) conversation.Outcome {
+	parts, err := g.store.QueuedParts(ctx, t.TurnRef)
+	if err != nil {
+		return conversation.OutcomeLost
+	}
+	for _, queued := range parts {
+		p := conversation.PartRef{TurnRef: t.TurnRef, Part: queued.No}
+		if ok, err := g.store.Pass(ctx, p, g.process, time.Minute); err != nil || !ok {
+			return conversation.OutcomeLost
+		}
+		if _, err := g.store.Sent(ctx, p, conversation.Delivery{MessageID: uuid.NewString()}); err != nil {
+			return conversation.OutcomeLost
+		}
+	}
+	return conversation.OutcomeDone
+}
+
 const moodyRules = `teams:
   t: {reserve: 1s, strategy: round_robin}
   u: {reserve: 1s}
@@ -140,7 +163,7 @@ func (w *crowd) replica(s *postgres.Store, name string) *Dispatcher {
 	require.NoError(w, s.Boot(w.Context(), p))
 	key, err := conversation.NewTurnKey([]byte("key-of-the-random-schedules-test"))
 	require.NoError(w, err)
-	return New(Config{Store: s, Flow: &moodyFlow{}, Rules: routing.NewBook(s, slog.New(slog.DiscardHandler)), Gate: gate{conversation.OutcomeDone}, Process: p, Key: key,
+	return New(Config{Store: s, Flow: &moodyFlow{}, Rules: routing.NewBook(s, slog.New(slog.DiscardHandler)), Gate: wire{s, p}, Process: p, Key: key,
 		Lease: time.Minute, Deadline: time.Minute, MaxRunning: 4, Grace: 5 * time.Second, Observer: noObserver{}, Logger: slog.New(slog.DiscardHandler)})
 }
 
@@ -235,5 +258,12 @@ func (w *crowd) settle() {
 		require.NoError(w, d.look(w.Context(), true))
 		d.turns.Wait()
 	}
-	require.NoError(w, d.look(w.Context(), true))
+	for range 20 { // what the last of these began
+		require.NoError(w, d.look(w.Context(), true))
+		d.turns.Wait()
+		if w.count(`select count(*) from turn where state in ('running', 'replied', 'sending')`) == 0 {
+			return
+		}
+	}
+	require.Fail(w, "turns do not end")
 }
