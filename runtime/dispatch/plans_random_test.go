@@ -258,7 +258,9 @@ func (w *crowd) settle() {
 		require.NoError(w, d.look(w.Context(), true))
 		d.turns.Wait()
 	}
-	for range 20 { // what the last of these began
+	for range 20 { // what the last of these began, and what a replica had just claimed when it was stopped
+		_, err := w.conn.Exec(w.Context(), `update turn set lease_until = now() where state in ('running', 'replied', 'sending')`)
+		require.NoError(w, err)
 		require.NoError(w, d.look(w.Context(), true))
 		d.turns.Wait()
 		if w.count(`select count(*) from turn where state in ('running', 'replied', 'sending')`) == 0 {
