@@ -96,7 +96,9 @@ func TestPlansUnderRandomSchedules(t *testing.T) {
 		d := w.replica(s, fmt.Sprint("router-", i))
 		all.Go(func() { // it looks as fast as it can
 			for ctx.Err() == nil {
-				_ = d.look(ctx, true)
+				if err := d.look(ctx, true); err != nil && ctx.Err() == nil {
+					t.Errorf("look: %v", err)
+				}
 			}
 			d.drain()
 		})
@@ -107,7 +109,9 @@ func TestPlansUnderRandomSchedules(t *testing.T) {
 	}
 	stop()
 	all.Wait()
-	require.Empty(t, over(), "nobody has more than their capacity at any commit")
+	looks, found := over()
+	require.Empty(t, found, "nobody has more than their capacity at any commit")
+	require.Greater(t, looks, 100, "and somebody looked")
 
 	w.settle()
 	grace := time.Second
@@ -168,8 +172,11 @@ func (w *crowd) replica(s *postgres.Store, name string) *Dispatcher {
 }
 
 // watch looks for anybody over their capacity, without pause. What it saw is told when all is over.
-func watch(ctx context.Context, all *sync.WaitGroup, conn *pgx.Conn) func() []string {
-	var found []string
+func watch(ctx context.Context, all *sync.WaitGroup, conn *pgx.Conn) func() (looks int, found []string) {
+	var (
+		looks int
+		found []string
+	)
 	all.Go(func() {
 		for ctx.Err() == nil {
 			rows, err := conn.Query(ctx, `select a.kind || ':' || a.id || ' has ' || count(*) from agent a join conversation c
@@ -180,11 +187,12 @@ func watch(ctx context.Context, all *sync.WaitGroup, conn *pgx.Conn) func() []st
 			}
 			list, err := pgx.CollectRows(rows, pgx.RowTo[string])
 			if err == nil {
+				looks++
 				found = append(found, list...)
 			}
 		}
 	})
-	return func() []string { return found }
+	return func() (int, []string) { return looks, found }
 }
 
 // step is one thing that happens.

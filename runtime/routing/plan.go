@@ -15,8 +15,8 @@ const (
 	soon = time.Millisecond
 	// recheck is how soon it is looked again whether somebody of a team can be offered a conversation.
 	recheck = 5 * time.Second
-	// ambient is the same while a team's hours are over.
-	ambient = time.Minute
+	// recheckClosed is the same while a team's hours are over.
+	recheckClosed = time.Minute
 )
 
 // planOf makes a plan of the rule that decided: its targets, with what is to be known of them filled in, so that a plan goes on as it
@@ -95,7 +95,7 @@ func Next(d conversation.DuePlan, mates []conversation.Mate, set *rules.Set) Mov
 	pause := recheck
 	switch {
 	case closed:
-		pause = ambient
+		pause = recheckClosed
 	case len(able) > 0: // each was asked: another round, after a while
 		p.Tried, pause = nil, max(t.Reserve, recheck)
 	}
